@@ -1,0 +1,45 @@
+"""Kullback: how much is lost when Q stands in for P.
+
+`(p, q)` always means D(P‖Q), P the reference and Q what stands in for it; values are in nats.
+"""
+
+from kullback import errors
+from kullback.results import Comparison, Estimate
+from kullback.tensors import (
+    Explanation,
+    alpha_divergence,
+    chi_squared,
+    cross_entropy,
+    entropy,
+    explain,
+    f_divergence,
+    hellinger_distance,
+    jeffreys_divergence,
+    js_divergence,
+    kl_divergence,
+    renyi_divergence,
+    total_variation,
+    wasserstein_distance,
+)
+
+__all__ = [
+    "Comparison",
+    "Estimate",
+    "Explanation",
+    "alpha_divergence",
+    "chi_squared",
+    "cross_entropy",
+    "entropy",
+    "errors",
+    "explain",
+    "f_divergence",
+    "hellinger_distance",
+    "jeffreys_divergence",
+    "js_divergence",
+    "kl_divergence",
+    "renyi_divergence",
+    "total_variation",
+    "wasserstein_distance",
+]
+
+__version__ = "0.1.0"

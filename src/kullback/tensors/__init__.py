@@ -1,0 +1,35 @@
+"""Distributions over a finite alphabet, held as tensors: exact values, careful gradients."""
+
+from kullback.tensors.explain import Event, Explanation, explain
+from kullback.tensors.families import (
+    alpha_divergence,
+    chi_squared,
+    cross_entropy,
+    entropy,
+    f_divergence,
+    hellinger_distance,
+    jeffreys_divergence,
+    js_divergence,
+    kl_divergence,
+    renyi_divergence,
+    total_variation,
+)
+from kullback.tensors.transport import wasserstein_distance
+
+__all__ = [
+    "Event",
+    "Explanation",
+    "alpha_divergence",
+    "chi_squared",
+    "cross_entropy",
+    "entropy",
+    "explain",
+    "f_divergence",
+    "hellinger_distance",
+    "jeffreys_divergence",
+    "js_divergence",
+    "kl_divergence",
+    "renyi_divergence",
+    "total_variation",
+    "wasserstein_distance",
+]

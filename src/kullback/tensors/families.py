@@ -1,0 +1,415 @@
+"""The divergences of two distributions over the same finite alphabet, exact and differentiable.
+
+Each function opens its arguments, hands a record of `divergences` to the one autograd function
+of the room, and where the literature puts a transform around the sum (a root, a logarithm)
+applies it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kullback.divergences import (
+    CHI_SQUARED,
+    CROSS_ENTROPY,
+    DIVERGENCES,
+    JEFFREYS,
+    KL,
+    SQUARED_HELLINGER,
+    TOTAL_VARIATION,
+    Divergence,
+    Functional,
+    jensen_shannon,
+)
+from kullback.divergences import (
+    alpha as alpha_record,
+)
+from kullback.errors import InputError
+from kullback.numerics import Space, safe_sqrt
+from kullback.tensors.function import row_divergence
+from kullback.tensors.generator import generator_divergence
+from kullback.tensors.inputs import Array, Opened, SpacePair, open_one, open_pair
+from kullback.tensors.renyi import renyi
+from kullback.tensors.smoothing import Smoothing, smooth
+
+__all__ = [
+    "alpha_divergence",
+    "chi_squared",
+    "cross_entropy",
+    "entropy",
+    "f_divergence",
+    "hellinger_distance",
+    "jeffreys_divergence",
+    "js_divergence",
+    "kl_divergence",
+    "renyi_divergence",
+    "total_variation",
+]
+
+
+def kl_divergence(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    overwrite_q: bool = False,
+    validate: bool = True,
+) -> Array:
+    """KL(p‖q) = Σ p log(p/q) over `dim`, in nats: what is lost when q stands in for p.
+
+    Never negative, exactly 0 for equal rows, +inf where p has mass that q lacks. Off the simplex
+    (rows that do not sum to 1 exactly) it is Σ p log(p/q) − p + q, whose gradients these are; on
+    softmax outputs that is the same number, with rounding in the sums entering only squared.
+
+    Args:
+        p: the reference distribution(s), a tensor or NumPy array with the events along `dim`.
+        q: what stands in for it; same events, other dimensions broadcast against those of `p`.
+        space: what the entries are: "probs", "log_probs" or "logits", or a pair for (p, q).
+        dim: the dimension of the events.
+        smoothing: ("additive", ε) or ("uniform", λ), applied to both sides; off by default. The
+            result is then the divergence of the smoothed sides, at most (1 − λ) times the plain.
+        overwrite_q: let the backward write the gradient into `q`'s own memory. The logits are
+            gone afterwards; autograd raises if anything else still needed them.
+        validate: check the rows, at the price of one synchronisation on a GPU.
+
+    Returns:
+        One value per row, float32 (float64 for float64 inputs); half precision is widened.
+
+    Raises:
+        InputError: shapes, dtypes, spaces or values that no distribution has, naming the row.
+
+    Source: Kullback & Leibler (1951), On Information and Sufficiency, eq. 2.4.
+
+    Example:
+        >>> import torch
+        >>> p, q = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.25, 0.5, 0.25])
+        >>> kl_divergence(p, q)
+        tensor(0.3466)
+        >>> kl_divergence(q, p)
+        tensor(inf)
+    """
+    if overwrite_q:
+        _can_overwrite(p, q, dim, smoothing)
+    return _apply(KL, p, q, space, dim, smoothing, validate, overwrite_q=overwrite_q)
+
+
+def cross_entropy(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """H(p, q) = −Σ p log q over `dim`, in nats; equal to `entropy(p) + kl_divergence(p, q)`.
+
+    Arguments, result and errors are those of `kl_divergence`.
+
+    Source: Cover & Thomas (2006), Elements of Information Theory, eq. 5.26.
+
+    Example:
+        >>> import torch
+        >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
+        >>> bool(torch.isclose(cross_entropy(p, q), entropy(p) + kl_divergence(p, q)))
+        True
+    """
+    return _apply(CROSS_ENTROPY, p, q, space, dim, smoothing, validate)
+
+
+def entropy(p: Array, *, space: Space = "probs", dim: int = -1, validate: bool = True) -> Array:
+    """H(p) = −Σ p log p over `dim`, in nats; between 0 and the log of the number of events.
+
+    Arguments, result and errors are those of `kl_divergence`.
+
+    Source: Shannon (1948), A Mathematical Theory of Communication, section 6.
+
+    Example:
+        >>> import torch
+        >>> entropy(torch.tensor([0.5, 0.25, 0.25])) / torch.log(torch.tensor(2.0))
+        tensor(1.5000)
+    """
+    rows, wrap = open_one(p, space, dim)
+    return wrap(row_divergence(rows, rows, CROSS_ENTROPY, space, space, validate=validate))
+
+
+def jeffreys_divergence(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """J(p, q) = KL(p‖q) + KL(q‖p) over `dim`, in nats; symmetric.
+
+    Arguments, result and errors are those of `kl_divergence`.
+
+    Source: Jeffreys (1946), An Invariant Form for the Prior Probability, eq. 1.
+
+    Example:
+        >>> import torch
+        >>> jeffreys_divergence(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        tensor(0.2747)
+    """
+    return _apply(JEFFREYS, p, q, space, dim, smoothing, validate)
+
+
+def js_divergence(
+    p: Array,
+    q: Array,
+    *,
+    weight: float = 0.5,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """JS(p, q) = w KL(p‖m) + (1 − w) KL(q‖m), m = w p + (1 − w) q, over `dim`, in nats.
+
+    Bounded by the entropy of (w, 1 − w), log 2 at w = ½, where it is symmetric. As `weight` tends
+    to 0 or 1 it tends to 0, not to a KL divergence: divide by weight · (1 − weight) for that.
+    The other arguments, result and errors are those of `kl_divergence`.
+
+    Source: Lin (1991), Divergence Measures Based on the Shannon Entropy, eq. 4.1.
+
+    Example:
+        >>> import torch
+        >>> js_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(0.6931)
+    """
+    if not 0 < weight < 1:
+        raise InputError(
+            f"weight={weight} must lie strictly between 0 and 1; at the ends the divergence is 0, "
+            "and its limit over weight·(1 − weight) is kl_divergence, one way or the other"
+        )
+    return _apply(jensen_shannon(weight), p, q, space, dim, smoothing, validate)
+
+
+def alpha_divergence(
+    p: Array,
+    q: Array,
+    *,
+    alpha: float,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """D_α(p‖q) = (Σ p^α q^(1−α) − 1) / (α(α − 1)) over `dim`; KL(p‖q) at 1, KL(q‖p) at 0.
+
+    Continuous in `alpha`; ½ gives 4 times the squared Hellinger distance, 2 half of χ². The other
+    arguments, result and errors are those of `kl_divergence`.
+
+    Source: Cichocki & Amari (2010), Families of Alpha- Beta- and Gamma-Divergences, eq. 1.
+
+    Example:
+        >>> import torch
+        >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
+        >>> 2 * alpha_divergence(p, q, alpha=2.0), chi_squared(p, q)
+        (tensor(0.3333), tensor(0.3333))
+    """
+    return _apply(alpha_record(_finite_number(alpha)), p, q, space, dim, smoothing, validate)
+
+
+def renyi_divergence(
+    p: Array,
+    q: Array,
+    *,
+    alpha: float,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """R_α(p‖q) = log(Σ p^α q^(1−α)) / (α − 1) over `dim`, in nats, for 0 ≤ α ≤ ∞.
+
+    Non-decreasing in `alpha`; 1 gives KL(p‖q), 0 −log Q(p > 0), ∞ the largest log(p/q). The
+    other arguments, result and errors are those of `kl_divergence`.
+
+    Source: van Erven & Harremoës (2014), Rényi Divergence and Kullback–Leibler Divergence, eq. 1
+    and theorems 4–6.
+
+    Example:
+        >>> import torch
+        >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
+        >>> [round(renyi_divergence(p, q, alpha=a).item(), 4) for a in (0, 0.5, 1, float("inf"))]
+        [0.0, 0.0693, 0.1438, 0.6931]
+    """
+    if not alpha >= 0:
+        raise InputError(f"alpha={alpha}: the Rényi divergence is defined for alpha ≥ 0")
+    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+    return opened.wrap(renyi(opened, alpha, validate))
+
+
+def total_variation(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """TV(p, q) = ½ Σ |p − q| over `dim`: the largest difference of any event's probability.
+
+    A metric between 0 and 1. Arguments, result and errors are those of `kl_divergence`.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, lemma 2.1.
+
+    Example:
+        >>> import torch
+        >>> total_variation(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        tensor(0.2500)
+    """
+    return _apply(TOTAL_VARIATION, p, q, space, dim, smoothing, validate)
+
+
+def hellinger_distance(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """H(p, q) = √(½ Σ (√p − √q)²) = √(1 − Σ √(pq)) over `dim`: a metric between 0 and 1.
+
+    Its gradient at p = q, where the root has none, is 0. Arguments, result and errors are those
+    of `kl_divergence`.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, section 2.4.1 (there
+    without the ½).
+
+    Example:
+        >>> import torch
+        >>> hellinger_distance(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+        tensor(1.)
+    """
+    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+    return opened.wrap(safe_sqrt(_rows(SQUARED_HELLINGER, opened, validate)))
+
+
+def chi_squared(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """χ²(p‖q) = Σ (p − q)² / q over `dim` (Pearson's, q in the denominator).
+
+    Arguments, result and errors are those of `kl_divergence`.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, section 2.4.1.
+
+    Example:
+        >>> import torch
+        >>> chi_squared(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        tensor(0.3333)
+    """
+    return _apply(CHI_SQUARED, p, q, space, dim, smoothing, validate)
+
+
+def f_divergence(
+    p: Array,
+    q: Array,
+    f: str | Divergence | Callable[[Tensor], Tensor],
+    *,
+    slope_at_infinity: float | None = None,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """D_f(p‖q) = Σ q f(p/q) over `dim`, for a convex f with f(1) = 0.
+
+    Args:
+        p: the reference distribution(s).
+        q: what stands in for it.
+        f: the name of a divergence ("kl", "js", "chi_squared", …), a record of
+            `kullback.divergences`, or a function of torch operations, differentiated by autograd.
+        slope_at_infinity: lim f(u)/u as u → ∞, what an event with q = 0 costs per unit of p; only
+            a function needs it, and only if there are such events.
+        space, dim, smoothing, validate: as in `kl_divergence`.
+
+    Source: Csiszár (1967), Information-type Measures of Difference of Probability Distributions.
+
+    Example:
+        >>> import torch
+        >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
+        >>> f_divergence(p, q, "kl"), f_divergence(p, q, lambda u: torch.xlogy(u, u))
+        (tensor(0.1438), tensor(0.1438))
+    """
+    if isinstance(f, str):
+        if f not in DIVERGENCES:
+            raise InputError(f"f={f!r} is not one of {sorted(DIVERGENCES)}; or pass a function")
+        f = DIVERGENCES[f]
+    if isinstance(f, Functional):
+        return _apply(f, p, q, space, dim, smoothing, validate)
+    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+    return opened.wrap(generator_divergence(opened, f, slope_at_infinity, validate))
+
+
+def _apply(
+    record: Functional,
+    p: Array,
+    q: Array,
+    space: SpacePair,
+    dim: int,
+    smoothing: Smoothing | None,
+    validate: bool,
+    overwrite_q: bool = False,
+) -> Array:
+    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+    return opened.wrap(_rows(record, opened, validate, overwrite_q))
+
+
+def _rows(record: Functional, opened: Opened, validate: bool, overwrite_q: bool = False) -> Tensor:
+    return row_divergence(
+        opened.p,
+        opened.q,
+        record,
+        opened.space_p,
+        opened.space_q,
+        overwrite_q=overwrite_q,
+        validate=validate,
+    )
+
+
+def _smoothed(opened: Opened, smoothing: Smoothing | None, validate: bool) -> Opened:
+    if smoothing is None:
+        return opened
+    p = smooth(opened.p, opened.space_p, smoothing, "p", validate)
+    q = smooth(opened.q, opened.space_q, smoothing, "q", validate)
+    return Opened(p, q, "probs", "probs", opened.wrap)
+
+
+def _can_overwrite(p: Array, q: Array, dim: int, smoothing: Smoothing | None) -> None:
+    """The gradient must have a place of its own in `q`: same shape, events contiguous."""
+    fits = isinstance(q, Tensor) and q.is_contiguous() and smoothing is None
+    fits = fits and dim in (-1, q.ndim - 1)
+    if not fits or torch.broadcast_shapes(p.shape, q.shape) != q.shape:
+        raise InputError(
+            "overwrite_q=True writes the gradient into q: q must be a contiguous tensor of the "
+            "full shape with its events in the last dimension, without smoothing; pass "
+            "q.contiguous() or leave overwrite_q off"
+        )
+
+
+def _finite_number(alpha: float) -> float:
+    if not math.isfinite(alpha):
+        raise InputError(
+            f"alpha={alpha} must be finite; renyi_divergence has the limit alpha = inf"
+        )
+    return float(alpha)

@@ -1,0 +1,124 @@
+"""Bad input: an error of our tree that says which row, and what to do."""
+
+import numpy as np
+import pytest
+import torch
+
+import kullback as kl
+from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError, SpaceError
+
+GOOD = torch.tensor([[0.5, 0.5], [0.25, 0.75]])
+
+
+def row(*values):
+    return torch.stack([GOOD[0], torch.tensor(values)])
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "options", "error", "says"),
+    [
+        (GOOD, torch.rand(3, 2).softmax(-1), {}, ShapeError, r"\(2, 2\) and \(3, 2\) do not"),
+        (GOOD, torch.full((3,), 1 / 3), {}, ShapeError, "p has 2 events and q has 3"),
+        (torch.empty(3, 0), torch.empty(3, 0), {}, ShapeError, "axis .* is empty"),
+        (GOOD, GOOD, {"dim": 2}, ShapeError, "dim=2 is out of range"),
+        (torch.tensor(1.0), GOOD, {}, ShapeError, "no dimension -1"),
+        (torch.tensor([3, 4]), GOOD, {}, DtypeError, r"int64.*p\.float\(\)"),
+        (GOOD, np.array([0.5, 0.5]), {}, DtypeError, "pass two tensors or two NumPy"),
+        ([0.5, 0.5], GOOD, {}, DtypeError, r"p is a list.*torch\.tensor\(p\)"),
+        (GOOD.to(torch.complex64), GOOD, {}, DtypeError, "complex64"),
+        (row(0.5, 0.6), GOOD, {}, SpaceError, r"p, row 1: the probabilities sum to 1\.1"),
+        (GOOD, row(-0.5, 1.5), {}, SpaceError, r"q, row 1: event 0 has probability -0\.5"),
+        (GOOD, GOOD, {"space": "log_probs"}, SpaceError, "row 0: event 0 .* try space='probs'"),
+        (GOOD.log(), GOOD, {"space": ("logits", "probabilities")}, SpaceError, "'probabilities'"),
+        (GOOD * 3, GOOD.log(), {"space": "log_probs"}, SpaceError, "try space='logits'"),
+        (GOOD.log() - 1, GOOD.log(), {"space": "log_probs"}, SpaceError, r"sum to 0\.367879"),
+        (row(torch.nan, 1.0), GOOD, {}, NonFiniteError, "p, row 1: event 0 is nan"),
+        (
+            GOOD,
+            row(torch.nan, 1.0),
+            {"space": "logits"},
+            NonFiniteError,
+            "q, row 1: event 0 is nan",
+        ),
+        (
+            row(1.0, torch.inf),
+            GOOD,
+            {"space": "logits"},
+            NonFiniteError,
+            "p, row 1: event 1 is inf",
+        ),
+        (GOOD, row(-torch.inf, -torch.inf), {"space": "logits"}, NonFiniteError, "every event"),
+        (GOOD, GOOD, {"smoothing": ("laplace", 1.0)}, InputError, "give .'additive'"),
+        (GOOD, GOOD, {"smoothing": ("uniform", 1.5)}, InputError, "0 ≤ λ ≤ 1"),
+        (GOOD, row(0.5, 0.6), {"smoothing": ("uniform", 0.5)}, SpaceError, r"sum to 1\.1"),
+    ],
+)
+def test_the_error_says_where_and_what_to_do(p, q, options, error, says):
+    with pytest.raises(error, match=says):
+        kl.kl_divergence(p, q, **options)
+    with pytest.raises(error):
+        kl.js_divergence(p, q, **options)
+
+
+def test_entropy_checks_its_rows_too():
+    with pytest.raises(SpaceError, match="row 1: the probabilities sum to"):
+        kl.entropy(row(0.5, 0.6))
+
+
+def test_an_unknown_divergence_lists_the_known_ones():
+    with pytest.raises(InputError, match="'squared_hellinger'"):
+        kl.f_divergence(GOOD, GOOD, "kullback")
+
+
+@pytest.mark.parametrize("weight", [0, 1, -0.5, torch.nan])
+def test_js_weight_outside_its_range(weight):
+    with pytest.raises(InputError, match="strictly between 0 and 1"):
+        kl.js_divergence(GOOD, GOOD, weight=weight)
+
+
+@pytest.mark.parametrize("alpha", [-1.0, torch.nan])
+def test_renyi_order_outside_its_range(alpha):
+    with pytest.raises(InputError, match="alpha ≥ 0"):
+        kl.renyi_divergence(GOOD, GOOD, alpha=alpha)
+
+
+def test_generators_that_cannot_be_ones():
+    with pytest.raises(InputError, match=r"f\(0\) is NaN.*xlogy"):
+        kl.f_divergence(GOOD, GOOD, lambda u: u * u.log())
+    with pytest.raises(InputError, match=r"f\(1\) = 1,"):
+        kl.f_divergence(GOOD, GOOD, lambda u: u**2)
+    hole = torch.tensor([1.0, 0.0])
+    with pytest.raises(InputError, match="slope_at_infinity="):
+        kl.f_divergence(GOOD, hole, lambda u: torch.xlogy(u, u))
+    infinite = kl.f_divergence(GOOD, hole, lambda u: torch.xlogy(u, u), slope_at_infinity=torch.inf)
+    assert (infinite == torch.inf).all()
+
+
+def test_checks_can_be_switched_off():
+    value = kl.kl_divergence(row(0.5, 0.6), GOOD, validate=False)
+    assert torch.isfinite(value).all()
+
+
+def test_an_empty_batch_is_no_error():
+    assert kl.kl_divergence(torch.empty(0, 5), torch.empty(0, 5), space="logits").shape == (0,)
+
+
+def test_read_only_and_reversed_numpy_arrays_are_taken():
+    p = np.array([0.25, 0.75])
+    p.flags.writeable = False
+    assert kl.kl_divergence(p, p[::-1]) == pytest.approx(0.5 * np.log(3))
+
+
+@pytest.mark.parametrize("smoothing", [("additive", 0.01), ("uniform", 0.1)])
+def test_smoothing_shrinks_and_makes_finite(smoothing):
+    p, q = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([1.0, 0.0, 0.0])
+    assert kl.kl_divergence(p, q) == torch.inf
+    kind, amount = smoothing
+    weight = 3 * amount / (1 + 3 * amount) if kind == "additive" else amount
+    mixed_p, mixed_q = ((1 - weight) * x + weight / 3 for x in (p, q))
+    value = kl.kl_divergence(p, q, smoothing=smoothing)
+    torch.testing.assert_close(value, kl.kl_divergence(mixed_p, mixed_q))
+    assert value <= np.log(1 + 3 * (1 - weight) / weight)
+    q = torch.tensor([0.2, 0.3, 0.5])
+    bound = (1 - weight) * kl.kl_divergence(p, q)
+    assert kl.kl_divergence(p, q, smoothing=smoothing) <= bound
