@@ -4,6 +4,7 @@
 """
 
 from kullback import errors
+from kullback.compare import compare
 from kullback.results import Comparison, Estimate
 from kullback.tensors import (
     Explanation,
@@ -28,6 +29,7 @@ __all__ = [
     "Explanation",
     "alpha_divergence",
     "chi_squared",
+    "compare",
     "cross_entropy",
     "entropy",
     "errors",

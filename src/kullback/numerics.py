@@ -190,9 +190,15 @@ def _ratio_of_logits(a: Tensor, b: Tensor) -> Tensor:
     high = delta.to(a.dtype)
     low = (delta - high.to(wide)).to(a.dtype)
     d = _difference(b, a)
-    ratio = torch.where(d.isinf(), 0.0, d) - high - low
-    both = (a == -torch.inf) & (b == -torch.inf)
-    return torch.where(d.isinf(), d, torch.where(both, 0.0, ratio))
+    empty_a, empty_b = a == -torch.inf, b == -torch.inf
+    finite_a, finite_b = torch.where(empty_a, 0.0, a), torch.where(empty_b, 0.0, b)
+    # What rounding took from b − a (Knuth's two-sum): it matters where the rows differ by a
+    # large constant and by little else.
+    plain = finite_b - finite_a
+    back = plain - finite_b
+    lost = (finite_b - (plain - back)) - (finite_a + back)
+    ratio = (plain - high) + (lost - low)
+    return torch.where(empty_a | empty_b, d, ratio)
 
 
 def _ratio_of_probs(p: Tensor, q: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:

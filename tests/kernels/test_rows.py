@@ -2,10 +2,10 @@
 
 import math
 
-import oracle
 import pytest
 import torch
 
+import oracle
 from kullback.kernels import RowDivergence, RowStatistics, cpu, reference
 
 IMPLEMENTATIONS = [reference, cpu]

@@ -1,4 +1,4 @@
-"""`explain`: contributions add up, the table is in order, and the words say which way it blows up."""
+"""`explain`: contributions add up, the order is right, the words say which way it blows up."""
 
 import json
 import math

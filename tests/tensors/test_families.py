@@ -4,13 +4,14 @@ import math
 
 import mpmath as mp
 import numpy as np
-import oracle
 import pytest
 import torch
-from cases import CASES, Case
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import kullback as kl
+import oracle
+from cases import CASES, Case
 from kullback.divergences import DIVERGENCES
 
 NAMES = sorted(DIVERGENCES)

@@ -3,12 +3,12 @@
 import math
 
 import mpmath as mp
-import oracle
 import pytest
 import torch
 from torch.nn import functional as F
 
 import kullback as kl
+import oracle
 
 
 def softmax_pair(seed=0, shape=(6, 10)):

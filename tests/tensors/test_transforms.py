@@ -28,9 +28,11 @@ def plain_gradients(function, p, q):
 def test_vmap(name, in_dims):
     p, q = pair()
     function = on_logits(name)
-    sides = [x[0] if dim is None else x.movedim(0, dim) for x, dim in zip((p, q), in_dims)]
+    sides = [
+        x[0] if dim is None else x.movedim(0, dim) for x, dim in zip((p, q), in_dims, strict=True)
+    ]
     value = torch.func.vmap(function, in_dims)(*sides)
-    rows = [x[:1] if dim is None else x for x, dim in zip((p, q), in_dims)]
+    rows = [x[:1] if dim is None else x for x, dim in zip((p, q), in_dims, strict=True)]
     torch.testing.assert_close(value, function(*rows))
 
 

@@ -55,8 +55,13 @@ def test_gradients_for_masses_and_supports(order, shared):
 
 
 def test_batches_dims_and_broadcast_supports():
-    p, q, x, y = (torch.tensor(np.stack(side)) for side in zip(*map(problem, range(3))))
-    each = [kl.wasserstein_distance(*row[:2], support=row[2:], order=2) for row in zip(p, q, x, y)]
+    p, q, x, y = (
+        torch.tensor(np.stack(side)) for side in zip(*map(problem, range(3)), strict=True)
+    )
+    each = [
+        kl.wasserstein_distance(*row[:2], support=row[2:], order=2)
+        for row in zip(p, q, x, y, strict=True)
+    ]
     batch = kl.wasserstein_distance(p, q, support=(x, y), order=2)
     torch.testing.assert_close(batch, torch.stack(each))
     moved = kl.wasserstein_distance(p.T, q.T, support=(x.T, y.T), order=2, dim=0)
@@ -89,8 +94,8 @@ def test_a_point_mass_moves_its_own_distance():
 
 
 def test_refusals():
-    p, q, x, y = problem(6, 5, 7)
-    with pytest.raises(ShapeError, match="q has 3 events .* or a pair of supports"):
+    p, q, x, _ = problem(6, 5, 7)
+    with pytest.raises(ShapeError, match=r"q has 3 events .* or a pair of supports"):
         kl.wasserstein_distance(p, q[:3] / q[:3].sum(), support=x)
     with pytest.raises(ShapeError, match="q has 7 events and its support has shape"):
         kl.wasserstein_distance(p, q, support=(x, x))

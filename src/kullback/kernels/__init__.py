@@ -22,10 +22,10 @@ stride 1 over events, dtype float16, bfloat16, float32 or float64 (the two may d
 
 from __future__ import annotations
 
+import importlib.util
 from types import ModuleType
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 __all__ = ["RowDivergence", "RowStatistics", "for_device"]
@@ -85,4 +85,4 @@ def for_device(p: Tensor, q: Tensor) -> ModuleType:
 
 
 def _has_triton() -> bool:
-    return torch.utils._triton.has_triton_package()
+    return importlib.util.find_spec("triton") is not None

@@ -4,7 +4,7 @@ Everything here is polynomials, float–integer bit casts and selects, so that L
 over it into vector instructions; a call to libm would keep it scalar. Functions work in the
 precision of their argument, float32 or float64. None of them may be reassociated (the splits
 into a high and a low part would be lost), so only `contract` is allowed as fast-math flag; the
-loops that sum what these functions return sit in `cpu.py` and may reorder.
+loops that sum what these functions return are in `cpu_rows.py` and may reorder.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core.errors import TypingError
-from numba.extending import intrinsic
 
 ELEMENTWISE: dict[str, Any] = {
     "fastmath": {"contract"},
@@ -25,6 +24,8 @@ ELEMENTWISE: dict[str, Any] = {
     "nogil": True,
     "forceinline": True,
 }
+# Callers pass no typing context, which a type checker cannot know.
+intrinsic: Any = extending.intrinsic
 BFLOAT16_BITS = types.int16
 FLOAT16_BITS = types.uint16
 
@@ -36,7 +37,7 @@ SPAN = 20.0
 
 
 @intrinsic
-def cast(typingctx: Any, value: Any, like: Any):  # noqa: ARG001
+def cast(typingctx: Any, value: Any, like: Any):
     """`value` in the precision of `like`; int16 is the bits of a bfloat16, uint16 of a float16."""
     to_double = like == types.float64
 
@@ -55,7 +56,7 @@ def cast(typingctx: Any, value: Any, like: Any):  # noqa: ARG001
 
 
 @intrinsic
-def narrow(typingctx: Any, value: Any, like: Any):  # noqa: ARG001
+def narrow(typingctx: Any, value: Any, like: Any):
     """`value` rounded to nearest even as an entry of the array `like` (see `cast` for 16 bits)."""
     target = like.dtype
 
@@ -77,11 +78,11 @@ def narrow(typingctx: Any, value: Any, like: Any):  # noqa: ARG001
 
 
 @intrinsic
-def power_of_two(typingctx: Any, k: Any):  # noqa: ARG001
+def power_of_two(typingctx: Any, k: Any):
     """2^k for an integral float k in the range of normal numbers."""
     width, bias, mantissa = (64, 1023, 52) if k == types.float64 else (32, 127, 23)
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any):  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any):
         word = ir.IntType(width)
         exponent = builder.add(builder.fptosi(args[0], word), word(bias))
         return builder.bitcast(builder.shl(exponent, word(mantissa)), args[0].type)
@@ -90,25 +91,25 @@ def power_of_two(typingctx: Any, k: Any):  # noqa: ARG001
 
 
 @intrinsic
-def ordered(typingctx: Any, x: Any):  # noqa: ARG001
+def ordered(typingctx: Any, x: Any):
     """An integer that orders like the float x: a maximum over these vectorises, over floats not."""
-    result = types.int64 if x == types.float64 else types.int32
+    width = 64 if x == types.float64 else 32
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any):  # noqa: ARG001
-        word = ir.IntType(result.bitwidth)
+    def codegen(context: Any, builder: Any, signature: Any, args: Any):
+        word = ir.IntType(width)
         bits = builder.bitcast(args[0], word)
-        sign = builder.ashr(bits, word(result.bitwidth - 1))
-        return builder.xor(bits, builder.and_(sign, word(2 ** (result.bitwidth - 1) - 1)))
+        sign = builder.ashr(bits, word(width - 1))
+        return builder.xor(bits, builder.and_(sign, word(2 ** (width - 1) - 1)))
 
-    return result(x), codegen
+    return (types.int64 if width == 64 else types.int32)(x), codegen
 
 
 @intrinsic
-def from_ordered(typingctx: Any, key: Any):  # noqa: ARG001
+def from_ordered(typingctx: Any, key: Any):
     """The float whose `ordered` integer is the key."""
     result = types.float64 if key == types.int64 else types.float32
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any):  # noqa: ARG001
+    def codegen(context: Any, builder: Any, signature: Any, args: Any):
         word = ir.IntType(key.bitwidth)
         sign = builder.ashr(args[0], word(key.bitwidth - 1))
         bits = builder.xor(args[0], builder.and_(sign, word(2 ** (key.bitwidth - 1) - 1)))
@@ -121,12 +122,12 @@ def _polynomial(single: Sequence[float], double: Sequence[float]) -> Any:
     """Horner's rule, lowest coefficient first, with the coefficients for x's precision."""
 
     @intrinsic
-    def evaluate(typingctx: Any, x: Any):  # noqa: ARG001
+    def evaluate(typingctx: Any, x: Any):
         if x not in (types.float32, types.float64):
             raise TypingError(f"a polynomial of {x}: only float32 and float64 have coefficients")
         coefficients = double if x == types.float64 else single
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any):  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, args: Any):
             kind = args[0].type
             # The constants must be representable in their type, or LLVM refuses the text.
             rounded = [float(np.float32(c)) if x == types.float32 else c for c in coefficients]

@@ -163,13 +163,12 @@ def forward_kernel(
             maximum_q = tl.maximum(maximum_q, b)
     kl = tl.sum(total, axis=0)
     if NORMALIZED:
+        # Logits that are no distribution have NaN for a normaliser; here +inf could pass for mass.
         top_p = tl.max(maximum_p, axis=0)
         top_q = tl.max(maximum_q, axis=0)
         fit = (top_p > -INF) & (top_p < INF) & (top_q > -INF) & (top_q < INF)
-    else:
-        # A row with +inf would otherwise be an infinite divergence from a row without it.
-        fit = (rest_p == rest_p) & (rest_q == rest_q)
-    tl.store(kl_ptr + row, tl.where(fit, kl, float("nan")).to(REAL))
+        kl = tl.where(fit, kl, float("nan"))
+    tl.store(kl_ptr + row, kl.to(REAL))
 
 
 @triton.jit
@@ -243,13 +242,11 @@ def statistics_kernel(
         variation += fold(tl.abs(mass_difference(p, q, d, phi)), BLOCK)
         entropy_p -= fold(tl.where(p == 0, 0.0, p * log_p), BLOCK)
         entropy_q -= fold(tl.where(q == 0, 0.0, q * log_q), BLOCK)
-    # NaN in one row alone must reach what is said of the pair: a +inf there reads as d = ±inf.
-    fit = tl.where((rest_p == rest_p) & (rest_q == rest_q), 0.0, float("nan"))
     values_ptr += row
-    tl.store(values_ptr, tl.sum(kl, axis=0) + fit)
-    tl.store(values_ptr + rows, tl.sum(reverse_kl, axis=0) + fit)
-    tl.store(values_ptr + 2 * rows, tl.sum(js, axis=0) + fit)
-    tl.store(values_ptr + 3 * rows, 0.5 * tl.sum(variation, axis=0) + fit)
+    tl.store(values_ptr, tl.sum(kl, axis=0))
+    tl.store(values_ptr + rows, tl.sum(reverse_kl, axis=0))
+    tl.store(values_ptr + 2 * rows, tl.sum(js, axis=0))
+    tl.store(values_ptr + 3 * rows, 0.5 * tl.sum(variation, axis=0))
     values_ptr += 4 * rows
     tops_ptr += row
     _store_side(p_ptr, target_ptr, row, top_p, rest_p, entropy_p, first_p, values_ptr, tops_ptr,

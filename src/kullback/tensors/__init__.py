@@ -4,16 +4,14 @@ from kullback.tensors.explain import Event, Explanation, explain
 from kullback.tensors.families import (
     alpha_divergence,
     chi_squared,
-    cross_entropy,
-    entropy,
     f_divergence,
     hellinger_distance,
     jeffreys_divergence,
     js_divergence,
-    kl_divergence,
     renyi_divergence,
     total_variation,
 )
+from kullback.tensors.information import cross_entropy, entropy, kl_divergence
 from kullback.tensors.transport import wasserstein_distance
 
 __all__ = [

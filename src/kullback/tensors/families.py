@@ -1,4 +1,4 @@
-"""The divergences of two distributions over the same finite alphabet, exact and differentiable.
+"""The relatives of KL on two distributions over one finite alphabet, exact and differentiable.
 
 Each function opens its arguments, hands a record of `divergences` to the one autograd function
 of the room, and where the literature puts a transform around the sum (a root, a logarithm)
@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from kullback.divergences import (
     CHI_SQUARED,
-    CROSS_ENTROPY,
     DIVERGENCES,
     JEFFREYS,
-    KL,
     SQUARED_HELLINGER,
     TOTAL_VARIATION,
     Divergence,
@@ -29,114 +26,23 @@ from kullback.divergences import (
     alpha as alpha_record,
 )
 from kullback.errors import InputError
-from kullback.numerics import Space, safe_sqrt
-from kullback.tensors.function import row_divergence
+from kullback.numerics import safe_sqrt
+from kullback.tensors.apply import evaluate, open_smoothed, sum_rows
 from kullback.tensors.generator import generator_divergence
-from kullback.tensors.inputs import Array, Opened, SpacePair, open_one, open_pair
+from kullback.tensors.inputs import Array, SpacePair
 from kullback.tensors.renyi import renyi
-from kullback.tensors.smoothing import Smoothing, smooth
+from kullback.tensors.smoothing import Smoothing
 
 __all__ = [
     "alpha_divergence",
     "chi_squared",
-    "cross_entropy",
-    "entropy",
     "f_divergence",
     "hellinger_distance",
     "jeffreys_divergence",
     "js_divergence",
-    "kl_divergence",
     "renyi_divergence",
     "total_variation",
 ]
-
-
-def kl_divergence(
-    p: Array,
-    q: Array,
-    *,
-    space: SpacePair = "probs",
-    dim: int = -1,
-    smoothing: Smoothing | None = None,
-    overwrite_q: bool = False,
-    validate: bool = True,
-) -> Array:
-    """KL(p‖q) = Σ p log(p/q) over `dim`, in nats: what is lost when q stands in for p.
-
-    Never negative, exactly 0 for equal rows, +inf where p has mass that q lacks. Off the simplex
-    (rows that do not sum to 1 exactly) it is Σ p log(p/q) − p + q, whose gradients these are; on
-    softmax outputs that is the same number, with rounding in the sums entering only squared.
-
-    Args:
-        p: the reference distribution(s), a tensor or NumPy array with the events along `dim`.
-        q: what stands in for it; same events, other dimensions broadcast against those of `p`.
-        space: what the entries are: "probs", "log_probs" or "logits", or a pair for (p, q).
-        dim: the dimension of the events.
-        smoothing: ("additive", ε) or ("uniform", λ), applied to both sides; off by default. The
-            result is then the divergence of the smoothed sides, at most (1 − λ) times the plain.
-        overwrite_q: let the backward write the gradient into `q`'s own memory. The logits are
-            gone afterwards; autograd raises if anything else still needed them.
-        validate: check the rows, at the price of one synchronisation on a GPU.
-
-    Returns:
-        One value per row, float32 (float64 for float64 inputs); half precision is widened.
-
-    Raises:
-        InputError: shapes, dtypes, spaces or values that no distribution has, naming the row.
-
-    Source: Kullback & Leibler (1951), On Information and Sufficiency, eq. 2.4.
-
-    Example:
-        >>> import torch
-        >>> p, q = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([0.25, 0.5, 0.25])
-        >>> kl_divergence(p, q)
-        tensor(0.3466)
-        >>> kl_divergence(q, p)
-        tensor(inf)
-    """
-    if overwrite_q:
-        _can_overwrite(p, q, dim, smoothing)
-    return _apply(KL, p, q, space, dim, smoothing, validate, overwrite_q=overwrite_q)
-
-
-def cross_entropy(
-    p: Array,
-    q: Array,
-    *,
-    space: SpacePair = "probs",
-    dim: int = -1,
-    smoothing: Smoothing | None = None,
-    validate: bool = True,
-) -> Array:
-    """H(p, q) = −Σ p log q over `dim`, in nats; equal to `entropy(p) + kl_divergence(p, q)`.
-
-    Arguments, result and errors are those of `kl_divergence`.
-
-    Source: Cover & Thomas (2006), Elements of Information Theory, eq. 5.26.
-
-    Example:
-        >>> import torch
-        >>> p, q = torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75])
-        >>> bool(torch.isclose(cross_entropy(p, q), entropy(p) + kl_divergence(p, q)))
-        True
-    """
-    return _apply(CROSS_ENTROPY, p, q, space, dim, smoothing, validate)
-
-
-def entropy(p: Array, *, space: Space = "probs", dim: int = -1, validate: bool = True) -> Array:
-    """H(p) = −Σ p log p over `dim`, in nats; between 0 and the log of the number of events.
-
-    Arguments, result and errors are those of `kl_divergence`.
-
-    Source: Shannon (1948), A Mathematical Theory of Communication, section 6.
-
-    Example:
-        >>> import torch
-        >>> entropy(torch.tensor([0.5, 0.25, 0.25])) / torch.log(torch.tensor(2.0))
-        tensor(1.5000)
-    """
-    rows, wrap = open_one(p, space, dim)
-    return wrap(row_divergence(rows, rows, CROSS_ENTROPY, space, space, validate=validate))
 
 
 def jeffreys_divergence(
@@ -159,7 +65,7 @@ def jeffreys_divergence(
         >>> jeffreys_divergence(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
         tensor(0.2747)
     """
-    return _apply(JEFFREYS, p, q, space, dim, smoothing, validate)
+    return evaluate(JEFFREYS, p, q, space, dim, smoothing, validate)
 
 
 def js_divergence(
@@ -190,7 +96,7 @@ def js_divergence(
             f"weight={weight} must lie strictly between 0 and 1; at the ends the divergence is 0, "
             "and its limit over weight·(1 − weight) is kl_divergence, one way or the other"
         )
-    return _apply(jensen_shannon(weight), p, q, space, dim, smoothing, validate)
+    return evaluate(jensen_shannon(weight), p, q, space, dim, smoothing, validate)
 
 
 def alpha_divergence(
@@ -216,7 +122,7 @@ def alpha_divergence(
         >>> 2 * alpha_divergence(p, q, alpha=2.0), chi_squared(p, q)
         (tensor(0.3333), tensor(0.3333))
     """
-    return _apply(alpha_record(_finite_number(alpha)), p, q, space, dim, smoothing, validate)
+    return evaluate(alpha_record(_finite_number(alpha)), p, q, space, dim, smoothing, validate)
 
 
 def renyi_divergence(
@@ -245,7 +151,7 @@ def renyi_divergence(
     """
     if not alpha >= 0:
         raise InputError(f"alpha={alpha}: the Rényi divergence is defined for alpha ≥ 0")
-    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+    opened = open_smoothed(p, q, space, dim, smoothing, validate)
     return opened.wrap(renyi(opened, alpha, validate))
 
 
@@ -269,7 +175,7 @@ def total_variation(
         >>> total_variation(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
         tensor(0.2500)
     """
-    return _apply(TOTAL_VARIATION, p, q, space, dim, smoothing, validate)
+    return evaluate(TOTAL_VARIATION, p, q, space, dim, smoothing, validate)
 
 
 def hellinger_distance(
@@ -294,8 +200,8 @@ def hellinger_distance(
         >>> hellinger_distance(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
         tensor(1.)
     """
-    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
-    return opened.wrap(safe_sqrt(_rows(SQUARED_HELLINGER, opened, validate)))
+    opened = open_smoothed(p, q, space, dim, smoothing, validate)
+    return opened.wrap(safe_sqrt(sum_rows(SQUARED_HELLINGER, opened, validate)))
 
 
 def chi_squared(
@@ -318,7 +224,7 @@ def chi_squared(
         >>> chi_squared(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
         tensor(0.3333)
     """
-    return _apply(CHI_SQUARED, p, q, space, dim, smoothing, validate)
+    return evaluate(CHI_SQUARED, p, q, space, dim, smoothing, validate)
 
 
 def f_divergence(
@@ -356,55 +262,9 @@ def f_divergence(
             raise InputError(f"f={f!r} is not one of {sorted(DIVERGENCES)}; or pass a function")
         f = DIVERGENCES[f]
     if isinstance(f, Functional):
-        return _apply(f, p, q, space, dim, smoothing, validate)
-    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
+        return evaluate(f, p, q, space, dim, smoothing, validate)
+    opened = open_smoothed(p, q, space, dim, smoothing, validate)
     return opened.wrap(generator_divergence(opened, f, slope_at_infinity, validate))
-
-
-def _apply(
-    record: Functional,
-    p: Array,
-    q: Array,
-    space: SpacePair,
-    dim: int,
-    smoothing: Smoothing | None,
-    validate: bool,
-    overwrite_q: bool = False,
-) -> Array:
-    opened = _smoothed(open_pair(p, q, space, dim), smoothing, validate)
-    return opened.wrap(_rows(record, opened, validate, overwrite_q))
-
-
-def _rows(record: Functional, opened: Opened, validate: bool, overwrite_q: bool = False) -> Tensor:
-    return row_divergence(
-        opened.p,
-        opened.q,
-        record,
-        opened.space_p,
-        opened.space_q,
-        overwrite_q=overwrite_q,
-        validate=validate,
-    )
-
-
-def _smoothed(opened: Opened, smoothing: Smoothing | None, validate: bool) -> Opened:
-    if smoothing is None:
-        return opened
-    p = smooth(opened.p, opened.space_p, smoothing, "p", validate)
-    q = smooth(opened.q, opened.space_q, smoothing, "q", validate)
-    return Opened(p, q, "probs", "probs", opened.wrap)
-
-
-def _can_overwrite(p: Array, q: Array, dim: int, smoothing: Smoothing | None) -> None:
-    """The gradient must have a place of its own in `q`: same shape, events contiguous."""
-    fits = isinstance(q, Tensor) and q.is_contiguous() and smoothing is None
-    fits = fits and dim in (-1, q.ndim - 1)
-    if not fits or torch.broadcast_shapes(p.shape, q.shape) != q.shape:
-        raise InputError(
-            "overwrite_q=True writes the gradient into q: q must be a contiguous tensor of the "
-            "full shape with its events in the last dimension, without smoothing; pass "
-            "q.contiguous() or leave overwrite_q off"
-        )
 
 
 def _finite_number(alpha: float) -> float:

@@ -167,9 +167,10 @@ def check_rows(p: Tensor, q: Tensor, space_p: Space, space_q: Space, value: Tens
     Logits are judged by the value alone, which is NaN exactly when a row holds NaN or +inf or
     is −inf throughout, so that a second pass over them is only made to tell which.
     """
-    for x, space, side in ((p, space_p, "p"), (q, space_q, "q")):
-        if space != "logits":
-            check_side(x, space, side)
+    if space_p != "logits":
+        check_side(p, space_p, "p")
+    if space_q != "logits":
+        check_side(q, space_q, "q")
     if bool(value.isnan().any()):
         for x, side in ((p, "p"), (q, "q")):
             _find_non_finite(x, side)

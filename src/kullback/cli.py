@@ -1,0 +1,284 @@
+"""The command `kullback`: parse, call, print. No mathematics.
+
+Exit codes: 0 when the comparison was made, 1 when `--fail-above` was exceeded, 2 when the
+comparison could not be made or the command line is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from kullback.results import Comparison
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="How much is lost when Q stands in for P.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+class Documents(StrEnum):
+    """How a file of text becomes documents."""
+
+    files = "files"
+    lines = "lines"
+    paragraphs = "paragraphs"
+    jsonl = "jsonl"
+
+
+class Quantization(StrEnum):
+    """What to make of the reference."""
+
+    int8 = "int8"
+    int4 = "int4"
+
+
+class _ManyFiles(TyperCommand):
+    """Reads `--text a b c` as `--text a --text b --text c`, so that the shell may expand *.txt."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_option(args, "--text"))
+
+
+def repeat_option(args: Sequence[str], option: str) -> list[str]:
+    """The arguments with `option` before each of the values that follow it, up to the next option.
+
+    >>> repeat_option(["p", "q", "--text", "a", "b", "--seed", "1"], "--text")
+    ['p', 'q', '--text', 'a', '--text', 'b', '--seed', '1']
+    """
+    repeated: list[str] = []
+    inside = False
+    for previous, argument in zip(["", *args], args, strict=False):
+        if argument.startswith("-"):
+            inside = argument == option
+        elif inside and previous != option:
+            repeated.append(option)
+        repeated.append(argument)
+    return repeated
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"kullback {version('kullback')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """How much is lost when Q stands in for P."""
+
+
+_EXAMPLES = """
+A model and a quantised version of it, one document a file:
+
+    kullback compare ./model ./model-q8.gguf --text docs/*.txt
+
+What 4 bits would lose, as a check that fails above 0.05 nats:
+
+    kullback compare ./model --quantize int4 --text book.txt \\
+        --documents paragraphs --fail-above 0.05 --json report.json
+
+Two files of logits that llama.cpp wrote, counted as llama.cpp does:
+
+    kullback compare base.kld q4.kld --as-llama-cpp
+"""
+
+_text = partial(typer.Option, rich_help_panel="The text")
+_models = partial(typer.Option, rich_help_panel="The models")
+_result = partial(typer.Option, rich_help_panel="The result")
+
+
+@app.command(cls=_ManyFiles, epilog=_EXAMPLES)
+def compare(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="REFERENCE",
+            help="A model folder, a hub name, a GGUF file, a llama.cpp base-logits file, or "
+            "saved logits (.safetensors, .npy, .npz).",
+            show_default=False,
+        ),
+    ],
+    candidate: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CANDIDATE",
+            help="What stands in for it, of the same kinds; or give --quantize.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        _text(
+            metavar="FILE…",
+            help="Text to compare on, one file or several; after the models.",
+            show_default=False,
+        ),
+    ] = None,
+    documents: Annotated[
+        Documents,
+        _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
+    ] = Documents.files,
+    context: Annotated[
+        int,
+        _text(min=2, metavar="TOKENS", help="Length of a chunk."),
+    ] = 512,
+    warmup: Annotated[
+        int,
+        _text(min=0, metavar="TOKENS", help="Context in a chunk before a position counts."),
+    ] = 256,
+    max_tokens: Annotated[
+        int | None,
+        _text(min=1, metavar="TOKENS", help="Stop after so many.", show_default=False),
+    ] = None,
+    quantize: Annotated[
+        Quantization | None,
+        _models(
+            metavar="int8|int4", help="Compare with the reference so quantised.", show_default=False
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        _models(min=1, metavar="CHUNKS", help="How many to run at once.", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        _models(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.", show_default=False),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        _models(
+            metavar="NAME",
+            help="float32, bfloat16 or float16; by default the checkpoint's.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        _models(metavar="NUMBER", help="For whatever draws at random."),
+    ] = 0,
+    as_llama_cpp: Annotated[
+        bool,
+        _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does."),
+    ] = False,
+    confidence: Annotated[
+        float, _result(min=0.5, max=0.9999, metavar="LEVEL", help="Of the intervals.")
+    ] = 0.95,
+    bits: Annotated[
+        bool,
+        _result("--bits", help="Print bits in place of nats."),
+    ] = False,
+    json_file: Annotated[
+        Path | None,
+        _result("--json", metavar="FILE", help="Write the result to FILE too, in nats."),
+    ] = None,
+    fail_above: Annotated[
+        float | None,
+        _result(
+            metavar="NATS", help="Exit with 1 if the mean KL is above this.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """How much of what REFERENCE knows does CANDIDATE lose, on this text?
+
+    Runs both over the same tokens and prints KL(reference‖candidate) per token and its kin,
+    each with an interval that respects that tokens of one document are alike.
+    """
+    from kullback.errors import KullbackError
+
+    _check_sides(candidate, quantize)
+    options = {
+        "text": text or None,
+        "documents": documents.value,
+        "context": context,
+        "warmup": warmup,
+        "max_tokens": max_tokens,
+        "batch": batch,
+        "device": device,
+        "dtype": dtype,
+        "seed": seed,
+        "quantize": None if quantize is None else quantize.value,
+        "as_llama_cpp": as_llama_cpp,
+        "confidence": confidence,
+    }
+    try:
+        result = _run(reference, candidate, options, json_file, bits)
+    except KullbackError as error:
+        _refuse(str(error))
+    if fail_above is not None and not result.kl.value <= fail_above:
+        typer.echo(_verdict(result, fail_above), err=True)
+        raise typer.Exit(1)
+
+
+def _check_sides(candidate: str | None, quantize: Quantization | None) -> None:
+    if candidate is None and quantize is None:
+        _refuse(
+            "there is nothing to compare the reference with: give a CANDIDATE, or --quantize "
+            "int8 to see what quantising the reference would lose"
+        )
+    if candidate is not None and quantize is not None:
+        _refuse(
+            f"both a CANDIDATE ({candidate}) and --quantize {quantize.value} were given: leave "
+            "one out"
+        )
+
+
+def _run(
+    reference: str,
+    candidate: str | None,
+    options: dict[str, Any],
+    json_file: Path | None,
+    bits: bool,
+) -> Comparison:
+    from rich.console import Console
+
+    from kullback.compare import compare
+    from kullback.report.json_file import check_writable, write_json
+    from kullback.report.terminal import print_comparison, progress_bar
+
+    if json_file is not None:
+        check_writable(json_file)
+    with progress_bar(Console(stderr=True)) as progress:
+        result = compare(reference, candidate, progress=progress, **options)
+    if json_file is not None:
+        write_json(result, json_file)
+    print_comparison(result, Console(), bits=bits)
+    return result
+
+
+def _verdict(result: Comparison, limit: float) -> str:
+    kl = result.kl
+    if kl.low > limit:
+        sure = "and so is its whole interval"
+    elif kl.low <= limit:
+        sure = f"but its interval [{kl.low:.4g}, {kl.high:.4g}] reaches below: more text would tell"
+    else:
+        sure = "and there is too little text for an interval"
+    return f"Failed: the mean KL of {kl.value:.4g} nats is above {limit:g}, {sure}."
+
+
+def _refuse(message: str) -> NoReturn:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text("Error: ", style="bold red") + Text(message, style="red"))
+    raise typer.Exit(2)

@@ -1,0 +1,220 @@
+"""Whether two sides can be compared at all: the same tokens, over the same events.
+
+A divergence between rows that mean different things is a number without a meaning, so every
+way in which two sides can fail to line up is refused here, with what differs and what to do.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kullback.compare.readers import Source
+from kullback.compare.readers.hugging_face import HuggingFaceModel, beginning_of_sequence, tokenize
+from kullback.compare.windows import (
+    Document,
+    Splitting,
+    Text,
+    Window,
+    Windows,
+    cut,
+    cut_as_llama_cpp,
+    read_documents,
+)
+from kullback.errors import ComparisonError, InputError, TokenizerMismatch, VocabularyMismatch
+
+__all__ = ["shared_events", "windows_of_saved", "windows_of_text"]
+
+
+def windows_of_text(
+    reference: Source,
+    candidate: Source,
+    text: Text,
+    splitting: Splitting,
+    *,
+    context: int,
+    warmup: int,
+    as_llama_cpp: bool,
+) -> Windows:
+    """The windows of `text` under the reference's tokeniser, which must be the candidate's too.
+
+    Raises `TokenizerMismatch` where the tokenisers or what they make of the text differ, and
+    `InputError` where `context` is longer than a model can read.
+    """
+    assert isinstance(reference, HuggingFaceModel)
+    if not isinstance(candidate, HuggingFaceModel):
+        raise ComparisonError(
+            f"the reference {reference.name!r} is a model and the candidate {candidate.name!r} a "
+            "file: a file fixes the tokens, so it must be the reference; swap the two and read "
+            "reverse_kl, or save the other side as well"
+        )
+    for side in (reference, candidate):
+        longest = getattr(side.config, "max_position_embeddings", None)
+        if longest is not None and context > longest:
+            raise InputError(
+                f"context={context} is longer than the {longest} positions of {side.name!r}: "
+                "lower --context"
+            )
+    documents = read_documents(text, splitting)
+    if as_llama_cpp:
+        joined = "".join(document.text for document in documents)
+        documents = [Document(" + ".join(document.name for document in documents), joined)]
+    ids = [tokenize(reference.tokenizer, document.text) for document in documents]
+    bos = beginning_of_sequence(reference.tokenizer)
+    if candidate.tokenizer is not reference.tokenizer:
+        _check_vocabularies(reference, candidate)
+        _check_beginnings(reference, candidate)
+        for document, mine in zip(documents, ids, strict=True):
+            theirs = tokenize(candidate.tokenizer, document.text)
+            _check_stream(mine, theirs, f"document {document.name!r}")
+    names = [document.name for document in documents]
+    if as_llama_cpp:
+        stream = ids[0] if bos is None else np.concatenate([[bos], ids[0]])
+        return cut_as_llama_cpp(stream, names[0], context=context, bos=bos)
+    return cut(ids, names, context=context, warmup=warmup, bos=bos)
+
+
+def _check_vocabularies(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
+    ours = {i: token for token, i in reference.tokenizer.get_vocab().items()}
+    theirs = {i: token for token, i in candidate.tokenizer.get_vocab().items()}
+    different = [i for i in sorted(ours.keys() & theirs.keys()) if ours[i] != theirs[i]]
+    if different:
+        first = different[0]
+        raise TokenizerMismatch(
+            f"the tokenisers differ in {len(different)} of {len(ours)} tokens: id {first} is "
+            f"{ours[first]!r} in {reference.name!r} and {theirs[first]!r} in {candidate.name!r}; "
+            "only models that share a tokeniser can be compared token by token"
+        )
+
+
+def _check_beginnings(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
+    ours = beginning_of_sequence(reference.tokenizer)
+    theirs = beginning_of_sequence(candidate.tokenizer)
+    if ours != theirs:
+        raise TokenizerMismatch(
+            f"the tokenisers begin a text differently: {reference.name!r} with {ours}, "
+            f"{candidate.name!r} with {theirs} (None is no token); pass one tokenizer= for both"
+        )
+
+
+def _check_stream(ours: np.ndarray, theirs: np.ndarray, where: str) -> None:
+    shared = min(len(ours), len(theirs))
+    different = np.flatnonzero(ours[:shared] != theirs[:shared])
+    if len(different):
+        first = int(different[0])
+        raise TokenizerMismatch(
+            f"the two sides read different tokens: in {where}, token {first} is {ours[first]} in "
+            f"the reference and {theirs[first]} in the candidate; both must come from one text "
+            "and one tokeniser"
+        )
+    if len(ours) != len(theirs):
+        raise TokenizerMismatch(
+            f"the two sides read different numbers of tokens: {where} has {len(ours)} in the "
+            f"reference and {len(theirs)} in the candidate; both must come from one text and one "
+            "tokeniser"
+        )
+
+
+def windows_of_saved(reference: Source, candidate: Source) -> Windows:
+    """The windows that the reference's file holds, fitted to what the candidate can do with them.
+
+    A model is run on the file's tokens, with the beginning-of-sequence token written over the
+    first of each chunk where the model wants one, as llama.cpp does. A file must hold the same
+    positions. Raises `TokenizerMismatch` or `ComparisonError` where they differ.
+    """
+    windows = reference.windows
+    assert windows is not None
+    if candidate.windows is not None:
+        _check_saved(windows, candidate.windows)
+        return Windows(_known_targets(windows, candidate.windows), windows.documents, windows.notes)
+    if any(not len(window.tokens) for window in windows.items):
+        raise ComparisonError(
+            f"{reference.name!r} holds logits but not the tokens before them, so the model "
+            f"{candidate.name!r} cannot be run on it: save its logits too and compare the files"
+        )
+    note = (
+        f"the tokens come from {reference.name!r}; that the candidate's tokeniser made them "
+        "cannot be checked beyond the size of its vocabulary"
+    )
+    bos = beginning_of_sequence(candidate.tokenizer)
+    items = windows.items if bos is None else [_begin_with(w, bos) for w in windows.items]
+    return Windows(items, windows.documents, [*windows.notes, note])
+
+
+def _begin_with(window: Window, bos: int) -> Window:
+    tokens = window.tokens.copy()
+    tokens[0] = bos
+    return Window(
+        window.chunk, window.document, tokens, window.targets, window.first_position, window.offset
+    )
+
+
+def _check_saved(ours: Windows, theirs: Windows) -> None:
+    full = [all(len(w.tokens) for w in side.items) for side in (ours, theirs)]
+    if all(full):
+        for a, b in zip(ours.items, theirs.items, strict=False):
+            _check_stream(a.tokens, b.tokens, f"chunk {a.chunk}")
+    if ours.scored != theirs.scored:
+        raise ComparisonError(
+            f"the reference holds {ours.scored} positions and the candidate {theirs.scored}: save "
+            "both from one text with one context"
+        )
+    mine, others = _targets(ours), _targets(theirs)
+    different = np.flatnonzero((mine != others) & (mine >= 0) & (others >= 0))
+    if len(different):
+        first = int(different[0])
+        raise TokenizerMismatch(
+            f"the two sides predict different tokens: at position {first} of the file it is "
+            f"{mine[first]} in the reference and {others[first]} in the candidate; both must come "
+            "from one text and one tokeniser"
+        )
+
+
+def _targets(windows: Windows) -> np.ndarray:
+    return np.concatenate([window.targets for window in windows.items])
+
+
+def _known_targets(ours: Windows, theirs: Windows) -> list[Window]:
+    """The reference's windows, with tokens that only the candidate's file knows."""
+    merged = np.where(_targets(ours) < 0, _targets(theirs), _targets(ours))
+    return [
+        Window(
+            w.chunk,
+            w.document,
+            w.tokens,
+            merged[w.offset : w.offset + w.scored],
+            w.first_position,
+            w.offset,
+        )
+        for w in ours.items
+    ]
+
+
+def shared_events(reference: Source, candidate: Source, windows: Windows) -> int:
+    """How many events both sides predict, counted from the first.
+
+    Heads that are padded to different widths are cut to the narrower one, as long as it covers
+    the tokeniser. Raises `VocabularyMismatch` where it does not, where the widths of two files
+    differ, or where the text has a token that a side cannot predict.
+    """
+    events = min(reference.events, candidate.events)
+    cover = [_size(side) for side in (reference, candidate) if side.tokenizer is not None]
+    if reference.events != candidate.events and events < max(cover, default=events + 1):
+        needed = f", and the tokeniser has {max(cover)}" if cover else ""
+        raise VocabularyMismatch(
+            f"the reference predicts {reference.events} events and the candidate "
+            f"{candidate.events}{needed}: only padding beyond the tokeniser can be cut off; "
+            "compare models with one vocabulary, or cut saved rows to it"
+        )
+    for window in windows.items:
+        largest = max(window.tokens.max(initial=-1), window.targets.max(initial=-1))
+        if largest >= events:
+            raise VocabularyMismatch(
+                f"window {window.chunk} has token {largest}, and there are only {events} events: "
+                "the tokens do not belong to this vocabulary"
+            )
+    return events
+
+
+def _size(side: Source) -> int:
+    assert side.tokenizer is not None
+    return max(side.tokenizer.get_vocab().values()) + 1

@@ -1,0 +1,61 @@
+"""A comparison as a JSON file, whole or not at all.
+
+The keys are those of `Comparison.to_dict`, described in `docs/compare.md`. The file is
+written beside its destination and then renamed onto it, so that whoever reads it never sees
+half a file, and an interrupted run leaves an older file as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from kullback.errors import InputError
+from kullback.results import Comparison
+
+__all__ = ["check_writable", "to_json", "write_json"]
+
+
+def to_json(comparison: Comparison) -> str:
+    """The comparison as JSON text: valid JSON, in which infinities are the string "inf"."""
+    return json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise `InputError` if no file can be written at `path`: ask before a long run, not after."""
+    path = Path(path)
+    folder = path.parent
+    if path.is_dir():
+        raise InputError(f"cannot write JSON to {path}: it is a folder, name a file in it")
+    if not folder.is_dir():
+        raise InputError(f"cannot write JSON to {path}: there is no folder {folder}, create it")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write JSON to {path}: the folder {folder} is not writable")
+
+
+def write_json(comparison: Comparison, path: str | Path) -> None:
+    """Write the comparison to `path`, replacing a file that is there in one step.
+
+    Raises `InputError` when the folder is missing or not writable.
+    """
+    path = Path(path)
+    check_writable(path)
+    text = to_json(comparison)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner can read; a report is for everyone the
+        # process's umask lets read.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,290 @@
+"""A comparison on the terminal: one sentence that answers, then the tables behind it.
+
+Every mean stands beside its interval. Nothing depends on colour, so that a pipe or a log file
+says the same as the screen, and everything fits 80 columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from kullback.results import Comparison, ConfidenceBin, Estimate
+
+__all__ = ["headline", "print_comparison", "progress_bar", "render"]
+
+_PERCENTILE_TITLES = {
+    "min": "min",
+    "p1": "1 %",
+    "p5": "5 %",
+    "p10": "10 %",
+    "p50": "50 %",
+    "p90": "90 %",
+    "p95": "95 %",
+    "p99": "99 %",
+    "p99_9": "99.9 %",
+    "max": "max",
+}
+
+
+def print_comparison(comparison: Comparison, console: Console, *, bits: bool = False) -> None:
+    """Print the report of `comparison`, in nats or, with `bits`, in bits."""
+    console.print(render(comparison, bits=bits))
+
+
+def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
+    """The report of `comparison` as a Rich renderable, in nats or bits."""
+    unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
+    parts: list[RenderableType] = [
+        Text(headline(comparison, bits=bits), style="bold"),
+        "",
+        _means(comparison, unit, scale),
+        "",
+        _percentiles(comparison, unit, scale),
+        "",
+        _by_confidence(comparison, unit, scale),
+        "",
+        _notes(comparison),
+    ]
+    return Group(*parts)
+
+
+def headline(comparison: Comparison, *, bits: bool = False) -> str:
+    """The answer in a sentence or two: on what, how much is lost, and how sure we are."""
+    unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
+    where = (
+        f"On {_count(comparison.positions, 'position')} of "
+        f"{_count(comparison.documents, 'document')}"
+    )
+    kl = comparison.kl
+    if comparison.infinite_positions:
+        return (
+            f"{where} the loss is infinite: at {comparison.infinite_positions:,} of them the "
+            "candidate gives no probability to what the reference allows."
+        )
+    if kl.value == 0 and comparison.percentiles["max"] == 0:
+        return f"{where} the candidate loses nothing: KL is exactly 0 at every one."
+    value, interval = _cells(kl, scale)
+    loss = f"{where} the candidate loses {value} {unit} per token {interval or '(no interval)'}."
+    share, share_interval = _cells(comparison.same_top, 100)
+    top = f"Its top token is the reference's at {share} % of them {share_interval}".rstrip()
+    ratio = comparison.perplexity_ratio
+    if ratio is None:
+        return f"{loss} {top}."
+    times, times_interval = _cells(ratio)
+    return (
+        f"{loss} {top}, and its perplexity is {times} times as high {times_interval}".rstrip() + "."
+    )
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar with rate and time left; gives the `progress(done, total)` that `compare` calls.
+
+    Draws nothing where `console` is not a terminal.
+    """
+    columns = (
+        TextColumn("comparing"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("positions"),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield progress
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
+def _means(comparison: Comparison, unit: str, scale: float) -> Table:
+    # Perplexities and shares are looked up against other tools, which print five digits.
+    rows: list[tuple[str, Estimate | None, float, str, int]] = [
+        ("KL(reference‖candidate)", comparison.kl, scale, unit, 3),
+        ("KL(candidate‖reference)", comparison.reverse_kl, scale, unit, 3),
+        ("Jensen-Shannon divergence", comparison.js, scale, unit, 3),
+        ("Total variation", comparison.total_variation, 1.0, "", 3),
+        ("Same top token", comparison.same_top, 100.0, "%", 5),
+        ("Δp of the next token, mean", comparison.delta_p, 100.0, "%", 3),
+        ("Δp of the next token, RMS", comparison.delta_p_rms, 100.0, "%", 4),
+        ("Perplexity of the reference", comparison.perplexity_reference, 1.0, "", 5),
+        ("Perplexity of the candidate", comparison.perplexity_candidate, 1.0, "", 5),
+        ("Perplexity ratio, paired", comparison.perplexity_ratio, 1.0, "", 5),
+        ("Entropy of the reference", comparison.entropy_p, scale, unit, 3),
+        ("Entropy of the candidate", comparison.entropy_q, scale, unit, 3),
+        *(
+            (escape(name.replace("_", " ")), value, 1.0, "", 3)
+            for name, value in comparison.columns.items()
+        ),
+    ]
+    table = _table("Mean per position")
+    table.add_column("", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column(f"{_percent(comparison.confidence)} interval", no_wrap=True)
+    for name, estimate, factor, suffix, digits in rows:
+        if estimate is None:
+            table.add_row(name, "–", "", "next token unknown")
+            continue
+        value, interval = _cells(estimate, factor, digits)
+        mark = "" if estimate.trusted or not interval else " ?"
+        absent = "none" if math.isfinite(estimate.value) else "see below"
+        table.add_row(name, value, suffix, escape(interval or absent) + mark)
+    return table
+
+
+def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
+    # Ten columns of seven characters fit 80 only without padding beside the divider.
+    table = _table(f"Percentiles of the KL over positions, {unit}", padding=0)
+    for title in _PERCENTILE_TITLES.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_row(*(_short(comparison.percentiles[key] * scale) for key in _PERCENTILE_TITLES))
+    return table
+
+
+def _by_confidence(comparison: Comparison, unit: str, scale: float) -> Table:
+    table = _table("By the reference's top probability")
+    table.add_column("from–to", no_wrap=True)
+    table.add_column("positions", justify="right", no_wrap=True)
+    table.add_column(f"KL, {unit}", justify="right", no_wrap=True)
+    table.add_column(f"{_percent(comparison.confidence)} interval", no_wrap=True)
+    table.add_column("same top", justify="right", no_wrap=True)
+    table.add_column("of all KL", justify="right", no_wrap=True)
+    for part in comparison.by_confidence:
+        table.add_row(*_confidence_row(part, scale))
+    return table
+
+
+def _confidence_row(part: ConfidenceBin, scale: float) -> tuple[str, ...]:
+    name = f"{part.low:g}–{part.high:g}"
+    if not part.positions:
+        return name, "0.0 %", "–", "", "–", "–"
+    value, interval = _cells(part.kl, scale)
+    return (
+        name,
+        f"{part.share:.1%}".replace("%", " %"),
+        value,
+        escape(interval or "none"),
+        f"{100 * part.same_top.value:.1f} %",
+        "–" if math.isnan(part.kl_share) else f"{100 * part.kl_share:.1f} %",
+    )
+
+
+def _diagnoses(comparison: Comparison) -> list[str]:
+    """Why an interval of the main table bears a question mark or is missing, each reason once."""
+    estimates = {
+        "Same top token": comparison.same_top,
+        "KL": comparison.kl,
+        "Perplexity of the reference": comparison.perplexity_reference,
+        "Perplexity of the candidate": comparison.perplexity_candidate,
+    }
+    reasons: dict[str, str] = {}
+    for name, estimate in estimates.items():
+        if estimate is not None and estimate.diagnosis:
+            reasons.setdefault(estimate.diagnosis, name)
+    if comparison.infinite_positions:
+        reasons.pop(comparison.kl.diagnosis, None)
+    return [f"{name}: {reason}." for reason, name in reasons.items()]
+
+
+def _notes(comparison: Comparison) -> Table:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    for note in (
+        *comparison.notes,
+        *_diagnoses(comparison),
+        f"{_percent(comparison.confidence)} intervals, clustered by {comparison.clustered_by}: "
+        f"{comparison.interval_method}.",
+        f"Convention: {comparison.convention}.",
+    ):
+        grid.add_row("•", Text(_sentence(note)))
+    return grid
+
+
+def _sentence(note: str) -> str:
+    return note[:1].upper() + note[1:].rstrip(".") + "."
+
+
+def _table(title: str, padding: int = 1) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, padding, 0, 0),
+        show_edge=False,
+        header_style="",
+    )
+
+
+def _cells(estimate: Estimate, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:
+    """Value and interval to the same place; an interval that cannot be formed is ''.
+
+    The place is that of `digits` digits of the value or two of the interval's width, whichever
+    is finer, so that a ratio near 1 still shows how it differs.
+    """
+    value, low, high = (scale * x for x in (estimate.value, estimate.low, estimate.high))
+    if not math.isfinite(value):
+        return _short(value), ""
+    if value == low == high:
+        return _short(value), f"[{_short(low)}, {_short(high)}]"
+    wanted = [digits - 1 - _magnitude(value)] if value else [digits - 1]
+    if high > low and math.isfinite(high):
+        wanted.append(1 - _magnitude(high - low))
+    form = f",.{max(*wanted, 0)}f" if abs(value) >= 1e-4 or not value else ".2e"
+    if math.isnan(low) or math.isnan(high):
+        return f"{value:{form}}", ""
+    # An end that is orders of magnitude away would drag its digits or its zeros along.
+    ends = (
+        f"{end:{form}}" if 0.01 * abs(value) <= abs(end) <= 100 * abs(value) else _short(end)
+        for end in (low, high)
+    )
+    return f"{value:{form}}", f"[{', '.join(ends)}]"
+
+
+def _magnitude(value: float) -> int:
+    return math.floor(math.log10(abs(value)))
+
+
+def _short(value: float) -> str:
+    """At most seven characters."""
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "–")
+    if value == 0:
+        return "0"
+    return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:.6g} %"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
