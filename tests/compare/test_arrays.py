@@ -1,0 +1,200 @@
+"""Saved logits: every format and shape gives the same answer, and bad files are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from kullback.compare import compare
+from kullback.compare.readers import open_source
+from kullback.errors import (
+    ComparisonError,
+    DtypeError,
+    FileFormatError,
+    NonFiniteError,
+    ShapeError,
+    SpaceError,
+    TokenizerMismatch,
+    VocabularyMismatch,
+)
+
+POSITIONS, EVENTS = 12, 7
+
+
+def rows(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(POSITIONS, EVENTS)).astype(np.float32)
+
+
+def log_probs(values: np.ndarray) -> np.ndarray:
+    return torch.log_softmax(torch.from_numpy(values), -1).numpy()
+
+
+def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.savez(path.with_suffix(".npz"), **arrays)  # pyright: ignore[reportArgumentType]
+    return path.with_suffix(".npz")
+
+
+def save_safetensors(path: Path, arrays: dict[str, Any]) -> Path:
+    tensors = {name: torch.as_tensor(values).contiguous() for name, values in arrays.items()}
+    save_file(tensors, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+def save_npy(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    np.save(path.with_suffix(".npy"), arrays["logits"])
+    return path.with_suffix(".npy")
+
+
+Saver = Callable[[Path, dict[str, Any]], Path]
+SAVERS: list[Saver] = [save_npz, save_safetensors, save_npy]
+
+
+def exact_kl(p: np.ndarray, q: np.ndarray) -> float:
+    a, b = (torch.log_softmax(torch.from_numpy(x).double(), -1) for x in (p, q))
+    return float((a.exp() * (a - b)).sum(-1).mean())
+
+
+@pytest.mark.parametrize("save", SAVERS)
+@pytest.mark.parametrize("shape", [(12, 7), (3, 4, 7)])
+def test_all_formats_and_shapes_give_the_kl(
+    tmp_path: Path, save: Saver, shape: tuple[int, ...]
+) -> None:
+    p, q = rows(0), rows(1)
+    found = compare(
+        save(tmp_path / "p", {"logits": p.reshape(shape)}),
+        save(tmp_path / "q", {"logits": q.reshape(shape)}),
+    )
+    # float32 arithmetic over seven events.
+    assert found.kl.value == pytest.approx(exact_kl(p, q), rel=1e-5)
+    assert found.positions == POSITIONS
+    assert found.perplexity_reference is None
+
+
+def test_sides_may_differ_in_format_shape_and_space(tmp_path: Path) -> None:
+    p, q = rows(0), rows(1)
+    reference = save_npz(tmp_path / "p", {"log_probs": log_probs(p).reshape(4, 3, 7)})
+    candidate = save_safetensors(tmp_path / "q", {"logits": q.reshape(2, 6, 7)})
+    assert compare(reference, candidate).kl.value == pytest.approx(exact_kl(p, q), rel=1e-5)
+
+
+def test_half_precision_is_read_as_it_is(tmp_path: Path) -> None:
+    p = torch.from_numpy(rows(0)).bfloat16()
+    path = save_safetensors(tmp_path / "p", {"logits": p})
+    source = open_source(path)
+    assert source.windows is not None
+    torch.testing.assert_close(source.rows(source.windows.items).values, p, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("save", [save_npz, save_safetensors])
+def test_tokens_and_documents_are_used(tmp_path: Path, save: Saver) -> None:
+    p, q = rows(0), rows(1)
+    tokens = np.arange(POSITIONS) % EVENTS
+    tokens[3] = -1
+    documents = np.repeat([4, 2, 9], [5, 5, 2])
+    reference = save(tmp_path / "p", {"logits": p, "tokens": tokens, "documents": documents})
+    found = compare(reference, save(tmp_path / "q", {"logits": q}))
+    known = tokens >= 0
+    surprisal = -log_probs(p)[known, tokens[known]].mean(dtype=np.float64)
+    assert found.perplexity_reference is not None
+    assert found.perplexity_reference.value == pytest.approx(np.exp(surprisal), rel=1e-5)
+    assert found.documents == 3
+    assert found.provenance["reference"]["kind"] == "saved logits"
+
+
+def test_tokens_may_come_from_the_candidate_and_must_agree(tmp_path: Path) -> None:
+    tokens = np.arange(POSITIONS) % EVENTS
+    plain = save_npz(tmp_path / "plain", {"logits": rows(0)})
+    known = save_npz(tmp_path / "known", {"logits": rows(1), "tokens": tokens})
+    other = save_npz(tmp_path / "other", {"logits": rows(1), "tokens": (tokens + 1) % EVENTS})
+    assert compare(plain, known).perplexity_candidate is not None
+    with pytest.raises(TokenizerMismatch, match=r"at position 0 of the file it is 0 .* and 1"):
+        compare(known, other)
+
+
+def test_long_documents_are_read_in_blocks(tmp_path: Path) -> None:
+    p = np.random.default_rng(0).normal(size=(700, 5))
+    source = open_source(save_npz(tmp_path / "p", {"logits": p}))
+    assert source.windows is not None
+    assert [w.scored for w in source.windows.items] == [256, 256, 188]
+    assert "runs of 256 rows" in source.windows.notes[0]
+    torch.testing.assert_close(source.rows(source.windows.items[1:]).values, torch.tensor(p[256:]))
+
+
+def test_rows_that_are_not_what_they_say_are_refused(tmp_path: Path) -> None:
+    values = log_probs(rows(0))
+    truncated = np.where(values < np.median(values), -np.inf, values)
+    good = save_npz(tmp_path / "good", {"log_probs": values})
+    with pytest.raises(SpaceError, match=r"row 0 of 'log_probs' .* instead of 1"):
+        compare(good, save_npz(tmp_path / "top", {"log_probs": truncated}))
+    with pytest.raises(SpaceError, match="look like probabilities"):
+        compare(good, save_npz(tmp_path / "probs", {"logits": np.exp(values)}))
+    with pytest.raises(DtypeError, match="int64"):
+        compare(good, save_npz(tmp_path / "ints", {"logits": np.arange(84).reshape(12, 7)}))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "error", "message"),
+    [
+        ({"logits": np.zeros(3)}, ShapeError, r"shape \[3\]"),
+        ({"logits": np.zeros((0, 3))}, ShapeError, "none of them empty"),
+        ({"weight": np.zeros((2, 3))}, FileFormatError, "holds weight: it needs"),
+        ({"logits": np.eye(3), "log_probs": np.eye(3)}, FileFormatError, "either"),
+        ({"logits": np.eye(3) - 1, "tokens": np.zeros(2, int)}, ShapeError, r"'tokens'.*\[3\]"),
+        ({"logits": np.eye(3) - 1, "tokens": np.zeros(3)}, DtypeError, "token ids are integers"),
+    ],
+)
+def test_files_that_hold_something_else_are_refused(
+    tmp_path: Path, arrays: dict[str, np.ndarray], error: type[Exception], message: str
+) -> None:
+    path = save_npz(tmp_path / "p", arrays)
+    with pytest.raises(error, match=message):
+        compare(path, path)
+
+
+@pytest.mark.parametrize("save", SAVERS)
+def test_truncated_files_are_refused(tmp_path: Path, save: Saver) -> None:
+    path = save(tmp_path / "p", {"logits": rows(0)})
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(FileFormatError, match="is not a whole"):
+        compare(path, path)
+
+
+def test_foreign_and_absent_files_are_refused(tmp_path: Path) -> None:
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("hello, world")
+    with pytest.raises(FileFormatError, match="none of the kinds"):
+        compare(foreign, foreign)
+    with pytest.raises(FileFormatError, match="no file or folder"):
+        compare(tmp_path / "absent.npy", foreign)
+
+
+def test_what_does_not_line_up_is_refused(tmp_path: Path) -> None:
+    p = save_npz(tmp_path / "p", {"logits": rows(0)})
+    narrow = save_npz(tmp_path / "narrow", {"logits": rows(0)[:, :6]})
+    short = save_npz(tmp_path / "short", {"logits": rows(0)[:11]})
+    foreign = save_npz(tmp_path / "foreign", {"logits": rows(0), "tokens": np.full(12, 7)})
+    with pytest.raises(VocabularyMismatch, match="predicts 7 events and the candidate 6"):
+        compare(p, narrow)
+    with pytest.raises(ComparisonError, match="holds 12 positions and the candidate 11"):
+        compare(p, short)
+    with pytest.raises(VocabularyMismatch, match="token 7, and there are only 7 events"):
+        compare(foreign, p)
+
+
+def test_a_nan_is_found_with_its_side_and_place(tmp_path: Path) -> None:
+    broken = rows(1)
+    broken[9, 2] = np.nan
+    documents = np.repeat([0, 1], 6)
+    p = save_npz(tmp_path / "p", {"logits": rows(0), "documents": documents})
+    q = save_npz(tmp_path / "q", {"logits": broken})
+    message = r"the candidate's logits .* window 1 \(document '1'\), position 3: event 2 is nan"
+    with pytest.raises(NonFiniteError, match=message):
+        compare(p, q)
+    with pytest.raises(NonFiniteError, match="the candidate's logits"):
+        compare(p, q, as_llama_cpp=True)

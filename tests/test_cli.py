@@ -1,0 +1,245 @@
+"""The command: what it passes on, what it prints, its exit codes, and one real run on files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from kullback.cli import app, repeat_option
+from kullback.errors import TokenizerMismatch
+from kullback.results import Estimate
+from synthetic import comparison
+
+# The package exports a function of the same name, which hides the module from attribute access.
+COMPARE = importlib.import_module("kullback.compare")
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "100"})
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Replaces the comparison by a made-up one and records how it was called."""
+    made: list[dict[str, Any]] = []
+
+    def compare(
+        reference: str, candidate: str | None, *, progress: Callable, **options: Any
+    ) -> object:
+        progress(1, 2)
+        made.append({"reference": reference, "candidate": candidate, **options})
+        return replace(comparison(), kl=Estimate(0.02, 0.01, 0.04))
+
+    monkeypatch.setattr(COMPARE, "compare", compare)
+    return made
+
+
+def test_help_explains_and_gives_examples() -> None:
+    result = run("compare", "--help")
+    assert result.exit_code == 0
+    for word in ("REFERENCE", "--text", "--fail-above", "kullback compare ./model"):
+        assert word in result.stdout
+
+
+def test_the_version_is_the_packages() -> None:
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"kullback {version('kullback')}\n"
+
+
+def test_defaults(calls: list[dict[str, Any]]) -> None:
+    result = run("compare", "p", "q")
+    assert result.exit_code == 0, result.output
+    assert calls == [
+        {
+            "reference": "p",
+            "candidate": "q",
+            "text": None,
+            "documents": "files",
+            "context": 512,
+            "warmup": 256,
+            "max_tokens": None,
+            "batch": None,
+            "device": None,
+            "dtype": None,
+            "seed": 0,
+            "quantize": None,
+            "as_llama_cpp": False,
+            "confidence": 0.95,
+        }
+    ]
+    assert "loses 0.0200 nats per token" in result.stdout
+
+
+def test_options_are_passed_on(calls: list[dict[str, Any]]) -> None:
+    options = "--documents jsonl --context 64 --warmup 8 --max-tokens 1000 --batch 2 --device cpu"
+    more = "--dtype bfloat16 --seed 7 --quantize int4 --as-llama-cpp --confidence 0.9"
+    result = run("compare", "p", "--text", "a.txt", "b.txt", *options.split(), *more.split())
+    assert result.exit_code == 0, result.output
+    assert calls == [
+        {
+            "reference": "p",
+            "candidate": None,
+            "text": [Path("a.txt"), Path("b.txt")],
+            "documents": "jsonl",
+            "context": 64,
+            "warmup": 8,
+            "max_tokens": 1000,
+            "batch": 2,
+            "device": "cpu",
+            "dtype": "bfloat16",
+            "seed": 7,
+            "quantize": "int4",
+            "as_llama_cpp": True,
+            "confidence": 0.9,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("p q --text a", "p q --text a"),
+        ("p q --text a b --seed 1", "p q --text a --text b --seed 1"),
+        ("p q --text a --text b", "p q --text a --text b"),
+        ("p --text a b c", "p --text a --text b --text c"),
+        ("--seed 1 p q", "--seed 1 p q"),
+        ("", ""),
+    ],
+)
+def test_many_files_after_one_option(given: str, expected: str) -> None:
+    assert repeat_option(given.split(), "--text") == expected.split()
+
+
+def test_bits(calls: list[dict[str, Any]]) -> None:
+    assert "bits per token" in run("compare", "p", "q", "--bits").stdout
+
+
+def test_json_is_written_in_nats(calls: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert run("compare", "p", "q", "--json", path, "--bits").exit_code == 0
+    assert json.loads(path.read_text(encoding="utf-8"))["kl"]["mean"] == 0.02
+
+
+def test_json_that_cannot_be_written_stops_before_the_work(
+    calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    result = run("compare", "p", "q", "--json", tmp_path / "missing" / "report.json")
+    assert result.exit_code == 2
+    assert "there is no folder" in " ".join(result.stderr.split())
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "words"),
+    [
+        (0.05, 0, ""),
+        (0.02, 0, ""),
+        (0.015, 1, "reaches below"),
+        (0.005, 1, "so is its whole interval"),
+    ],
+)
+def test_fail_above(calls: list[dict[str, Any]], limit: float, code: int, words: str) -> None:
+    result = run("compare", "p", "q", "--fail-above", limit)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert ("Failed" in result.stderr) == (code == 1)
+    assert "Mean per position" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kl", "words"),
+    [
+        (Estimate(math.inf, math.inf, math.inf), "whole interval"),
+        (Estimate(0.5, math.nan, math.nan, trusted=False), "too little text"),
+    ],
+)
+def test_fail_above_of_an_infinite_or_unsure_loss(
+    monkeypatch: pytest.MonkeyPatch, kl: Estimate, words: str
+) -> None:
+    monkeypatch.setattr(COMPARE, "compare", lambda *_, **__: replace(comparison(), kl=kl))
+    result = run("compare", "p", "q", "--fail-above", 0.1)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_our_errors_are_a_message_and_not_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise TokenizerMismatch("other [tokens] at 3: give models with one tokeniser")
+
+    monkeypatch.setattr(COMPARE, "compare", refuse)
+    result = run("compare", "p", "q")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: other [tokens] at 3: give models with one tokeniser\n"
+    assert result.stdout == ""
+
+
+def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(COMPARE, "compare", fail)
+    assert isinstance(run("compare", "p", "q").exception, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["p"], "nothing to compare the reference with"),
+        (["p", "q", "--quantize", "int8"], "leave one out"),
+    ],
+)
+def test_a_candidate_or_a_recipe_but_not_both(
+    calls: list[dict[str, Any]], arguments: list[str], words: str
+) -> None:
+    result = run("compare", *arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["p", "q", "--quantize", "int3"],
+        ["p", "q", "--documents", "pages"],
+        ["p", "q", "--confidence", "95"],
+        ["p", "q", "--context", "1"],
+        [],
+    ],
+)
+def test_a_wrong_command_line(calls: list[dict[str, Any]], arguments: list[str]) -> None:
+    assert run("compare", *arguments).exit_code == 2
+    assert calls == []
+
+
+def test_saved_logits_from_end_to_end(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    p = rng.normal(size=(300, 40)).astype(np.float32)
+    np.save(tmp_path / "p.npy", p)
+    np.save(tmp_path / "q.npy", p + 0.1 * rng.normal(size=p.shape).astype(np.float32))
+    result = run(
+        "compare", tmp_path / "p.npy", tmp_path / "q.npy", "--json", tmp_path / "report.json"
+    )
+    assert result.exit_code == 0, result.output
+    read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    # Noise of variance σ² on the logits costs about σ²/2 times what their spread leaves.
+    assert 0.003 < read["kl"]["mean"] < 0.006
+    assert read["positions"] == 300
+    assert "300 positions" in result.stdout
+
+
+def test_a_missing_file_from_end_to_end(tmp_path: Path) -> None:
+    result = run("compare", tmp_path / "gone.npy", tmp_path / "gone.npy")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert "gone.npy" in "".join(result.stderr.split())
