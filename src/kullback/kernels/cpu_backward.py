@@ -1,8 +1,7 @@
 """The backward loops of the CPU kernels: gradients of Σ weight·KL(p‖q) from the saved normalisers.
 
 A block is computed into a small buffer and then copied out, so that a gradient may be written
-over the very logits it is taken with respect to. Like `cpu_rows.py`, this file must be touched
-after an edit of `cpu_math.py`, or Numba's disk cache serves the old code.
+over the very logits it is taken with respect to.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from kullback.kernels.cpu_math import (
     narrow,
     ratio_terms,
 )
-from kullback.kernels.cpu_rows import BLOCK, LOOP, split, within
+from kullback.kernels.cpu_rows import BLOCK, LOOP, cached, split, within
 
 __all__ = ["backward_rows"]
 
@@ -62,7 +61,7 @@ def _store(result, out):
         out[i] = narrow(result[i], out)
 
 
-@njit(**LOOP)
+@cached
 def backward_rows(
     p, p_stride, q, q_stride, events, first, last, normalized, kl, log_z_p, log_z_q, weight,
     needs_p, grad_p, needs_q, grad_q, grad_q_stride,

@@ -209,8 +209,15 @@ def exp_to_zero(x):
 
 @njit(**ELEMENTWISE)
 def difference(a, b, high, low):
-    """d = log q − log p from two logits and log Z_q − log Z_p in two parts."""
-    return ((b - a) - high) - low
+    """d = log q − log p from two logits and log Z_q − log Z_p in two parts.
+
+    What rounding takes from b − a comes back by Knuth's two-sum: it matters where rows differ by
+    a large constant and by little else.
+    """
+    plain = b - a
+    back = plain - b
+    lost = (b - (plain - back)) - (a + back)
+    return (plain - high) + (lost - low)
 
 
 @njit(**ELEMENTWISE)
@@ -236,8 +243,9 @@ def event(a, b, shift, high, low):
     """
     zero, infinity, span = cast(0.0, a), cast(math.inf, a), cast(SPAN, a)
     neither = a == -infinity and b == -infinity
+    either = a == -infinity or b == -infinity
     broken = not (a < infinity and b < infinity)
-    d = zero if neither else difference(a, b, high, low)
+    d = zero if neither else b - a if either else difference(a, b, high, low)
     p = exp_to_zero(a - shift)
     q = exp_to_zero(((b - shift) - high) - low)
     near = abs(d) <= span

@@ -7,13 +7,15 @@ guess's error. Only where it would cost digits the row, by then in cache, is swe
 with the exact normalisers that the first sweep found.
 
 Each block is tried with vector code that holds while |d| is moderate, and redone with code that
-minds zeros, infinities and NaN where it is not. Numba's disk cache looks at the time stamp of
-this file and not at what it calls: touch it after editing `cpu_math.py`.
+minds zeros, infinities and NaN where it is not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,13 +28,14 @@ from kullback.kernels.cpu_math import (
     difference,
     event,
     exp,
+    exp_to_zero,
     from_ordered,
     js_term,
     ordered,
     ratio_terms,
 )
 
-__all__ = ["BLOCK", "LOOP", "forward_rows", "split", "statistics_rows", "within"]
+__all__ = ["BLOCK", "LOOP", "cached", "forward_rows", "split", "statistics_rows", "within"]
 
 # Two blocks and a result stay in the first-level cache.
 BLOCK = 1024
@@ -45,8 +48,20 @@ LOOP: dict[str, Any] = {
     "fastmath": {"contract", "nsz", "reassoc"},
     "error_model": "numpy",
     "nogil": True,
-    "cache": True,
 }
+
+
+def cached(loop: Callable[..., None]) -> Any:
+    """The compiled loop, kept on disk under a name that changes with the kernels' source.
+
+    Numba itself looks at the time stamp of the one file that holds the loop, so that it would go
+    on serving code compiled from an older version of whatever the loop calls.
+    """
+    digest = hashlib.sha256()
+    for name in ("cpu_math.py", "cpu_rows.py", "cpu_backward.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    loop.__qualname__ += f"-{digest.hexdigest()[:16]}"
+    return njit(cache=True, **LOOP)(loop)
 
 
 @njit(**LOOP)
@@ -177,7 +192,7 @@ def _kl_of_logits(a, b, like):
     return excess / total, log_z_p, log_z_p + delta + math.log1p(change / total)
 
 
-@njit(**LOOP)
+@cached
 def forward_rows(p, p_stride, q, q_stride, events, first, last, normalized, kl, log_z):
     like = kl[0]
     for row in range(first, last):
@@ -207,15 +222,13 @@ def within(a, b, shift, high, low):
 
 @njit(**LOOP)
 def _statistic_sums(a, b, shift, high, low, sums):
-    """Adds a block to (Σp, Σ(q − p), reverse KL, JS, Σ|q − p|, Σp log p, Σq log q)."""
+    """Adds a block to (Σp, Σ(q − p), reverse KL, JS, Σ|q − p|)."""
     zero = cast(0.0, shift)
-    total, change, reverse = zero, zero, zero
-    js, distance, p_log_p, q_log_q = zero, zero, zero, zero
+    total, change, reverse, js, distance = zero, zero, zero, zero, zero
     if within(a, b, shift, high, low):
         for i in range(a.size):
             x, y = cast(a[i], shift), cast(b[i], shift)
-            d, log_p = difference(x, y, high, low), x - shift
-            p = bounded_exp(log_p)
+            d, p = difference(x, y, high, low), bounded_exp(x - shift)
             relative_change, relative_excess = ratio_terms(d)
             step, excess = p * relative_change, p * relative_excess
             q = p + step
@@ -224,8 +237,6 @@ def _statistic_sums(a, b, shift, high, low, sums):
             reverse += d * step - excess
             js += js_term(p, q, d)
             distance += abs(step)
-            p_log_p += p * log_p
-            q_log_q += q * (log_p + d)
     else:
         for i in range(a.size):
             x, y = cast(a[i], shift), cast(b[i], shift)
@@ -239,16 +250,36 @@ def _statistic_sums(a, b, shift, high, low, sums):
                 reverse += (q * d if q > zero else zero) - step
             js += js_term(p, q, d)
             distance += abs(step)
-            p_log_p += p * (x - shift) if p > zero else p
-            q_log_q += q * (((y - shift) - high) - low) if q > zero else q
-    for k, value in enumerate((total, change, reverse, js, distance, p_log_p, q_log_q)):
+    for k, value in enumerate((total, change, reverse, js, distance)):
         sums[k] += np.float64(value)
 
 
 @njit(**LOOP)
+def _entropy(a, top, like):
+    """log Σp − Σp log p / Σp for p = exp(a − top), the largest counted apart from the rest:
+    a row that is all but certain keeps the digits of what is left."""
+    zero, one = cast(0.0, like), cast(1.0, like)
+    largest, rest, weighted = 0.0, 0.0, 0.0
+    for start in range(0, a.size, BLOCK):
+        x = a[start : start + BLOCK]
+        at_top, below, below_weighted = zero, zero, zero
+        for i in range(x.size):
+            log_p = cast(x[i], like) - top
+            p = exp_to_zero(log_p)
+            at_top += one if log_p == zero else zero
+            below += p if log_p != zero else zero
+            below_weighted += p * log_p if p > zero else p
+        largest += np.float64(at_top)
+        rest += np.float64(below)
+        weighted += np.float64(below_weighted)
+    total = largest + rest
+    return math.log(largest) + math.log1p(rest / largest) - weighted / total
+
+
+@cached
 def statistics_rows(p, p_stride, q, q_stride, events, first, last, target, values, tops):
     like = values[0, 0]
-    sums = np.empty(7)
+    sums = np.empty(5)
     for row in range(first, last):
         a = p[row * p_stride : row * p_stride + events]
         b = q[row * q_stride : row * q_stride + events]
@@ -259,15 +290,15 @@ def statistics_rows(p, p_stride, q, q_stride, events, first, last, target, value
             x, y = a[start : start + BLOCK], b[start : start + BLOCK]
             _statistic_sums(x, y, shift, high, low, sums)
         # Rounding the shift scales p and q alike: divide it out.
-        total_p, total_q = sums[0], sums[0] + sums[1]
+        total_p = sums[0]
         values[1, row] = sums[2] / total_p
         values[2, row] = sums[3] / total_p
         values[3, row] = 0.5 * sums[4] / total_p
-        values[4, row] = math.log(total_p) - sums[5] / total_p
-        values[5, row] = math.log(total_q) - sums[6] / total_q
         event_ = target[row] if target.size > 0 else -1
         values[6, row] = math.nan if event_ < 0 else np.float64(cast(a[event_], like)) - log_z_p
         values[7, row] = math.nan if event_ < 0 else np.float64(cast(b[event_], like)) - log_z_q
         tops[0, row], tops[1, row] = _top(a, like), _top(b, like)
+        values[4, row] = _entropy(a, cast(a[tops[0, row]], like), like)
+        values[5, row] = _entropy(b, cast(b[tops[1, row]], like), like)
         values[8, row] = math.exp(np.float64(cast(a[tops[0, row]], like)) - log_z_p)
         values[9, row] = math.exp(np.float64(cast(b[tops[1, row]], like)) - log_z_q)
