@@ -1,7 +1,7 @@
 """The table of known answers: every divergence on pairs whose value is known in closed form.
 
-One row per divergence and pair; `test_completeness.py` fails when a registered divergence has no
-row, and every row is checked in every space, batch shape and dtype.
+One row per divergence and pair; `tensors/test_families.py` fails when a registered divergence has
+no row, and checks every row in every space and dtype.
 """
 
 from __future__ import annotations

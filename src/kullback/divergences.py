@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kullback.numerics import Pair, excess, exp_remainder, log_power_mean, times
+from kullback.numerics import Pair, excess, exp_remainder, expm1, log_power_mean, times
 
 __all__ = [
     "CHI_SQUARED",
@@ -230,7 +230,7 @@ def _log_mix(d: Tensor, weight: float) -> Tensor:
     down = torch.where(rising, -d, d)
     # Two bare numbers would make a float32 tensor whatever d is.
     share = torch.where(rising, torch.full_like(d, weight), 1 - weight)
-    return torch.where(rising, d, 0.0) + torch.log1p(share * torch.expm1(down))
+    return torch.where(rising, d, 0.0) + torch.log1p(share * expm1(down))
 
 
 def alpha(alpha: float) -> Divergence:

@@ -85,7 +85,11 @@ class MissingExtra(KullbackError, ImportError):
     """An optional dependency is missing; the message is the command that installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(
             f"this needs the package {package!r}, which is not installed: "
             f'pip install "kullback[{extra}]"'
         )
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str]]:
+        return MissingExtra, (self.package, self.extra)

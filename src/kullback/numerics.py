@@ -28,6 +28,7 @@ __all__ = [
     "compute_dtype",
     "excess",
     "exp_remainder",
+    "expm1",
     "log_normalizer",
     "log_power_mean",
     "make_pair",
@@ -88,7 +89,14 @@ def safe_sqrt(x: Tensor) -> Tensor:
 def excess(p: Tensor, w: Tensor, x: Tensor) -> Tensor:
     """w − p for w = p·eˣ, to full relative precision also where x is near 0."""
     near = x.abs() < _SERIES_RADIUS
-    return torch.where(near, p * torch.expm1(torch.where(near, x, 0.0)), w - p)
+    return torch.where(near, p * expm1(torch.where(near, x, 0.0)), w - p)
+
+
+def expm1(x: Tensor) -> Tensor:
+    """eˣ − 1 to full relative precision, also in compiled code, where torch's own loses it."""
+    near = x.abs() < _SERIES_RADIUS
+    small = torch.where(near, x, 0.0)
+    return torch.where(near, small + small * small * _remainder_series(small), x.exp() - 1)
 
 
 def exp_remainder(p: Tensor, w: Tensor, x: Tensor) -> Tensor:

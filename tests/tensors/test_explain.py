@@ -64,6 +64,12 @@ def test_events_that_q_almost_misses_are_counted():
     assert (other.missed, other.invented) == (0, 0.25)
 
 
+def test_labels_that_look_like_markup_are_printed_as_they_are():
+    text = str(kl.explain(P, Q, labels=["[/INST]", "[bold]", "[/x]"]))
+    for label in ("[/INST]", "[bold]", "[/x]"):
+        assert label in text
+
+
 def test_equal_sides():
     found = kl.explain(P, P)
     assert found.verdict == "p and q are equal."

@@ -1,5 +1,7 @@
 """Bad input: an error of our tree that says which row, and what to do."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,11 @@ def row(*values):
         (torch.tensor(1.0), GOOD, {}, ShapeError, "no dimension -1"),
         (torch.tensor([3, 4]), GOOD, {}, DtypeError, r"int64.*p\.float\(\)"),
         (GOOD, np.array([0.5, 0.5]), {}, DtypeError, "pass two tensors or two NumPy"),
+        (GOOD.to_sparse(), GOOD, {}, DtypeError, r"layout torch\.sparse_coo.*to_dense"),
+        (GOOD.to(torch.float8_e5m2), GOOD, {}, DtypeError, "float8_e5m2, which is none of"),
+        (np.ma.masked_invalid([[0.5, 0.5]]), np.array([0.5, 0.5]), {}, DtypeError, "whose mask"),
+        (np.array([0.5, 0.5], np.longdouble), GOOD.numpy(), {}, DtypeError, r"astype\(float\)"),
+        (GOOD, GOOD, {"dim": None}, ShapeError, "dim=None: give the one dimension"),
         ([0.5, 0.5], GOOD, {}, DtypeError, r"p is a list.*torch\.tensor\(p\)"),
         (GOOD.to(torch.complex64), GOOD, {}, DtypeError, "complex64"),
         (row(0.5, 0.6), GOOD, {}, SpaceError, r"p, row 1: the probabilities sum to 1\.1"),
@@ -90,6 +97,11 @@ def test_generators_that_cannot_be_ones():
     hole = torch.tensor([1.0, 0.0])
     with pytest.raises(InputError, match="slope_at_infinity="):
         kl.f_divergence(GOOD, hole, lambda u: torch.xlogy(u, u))
+    with pytest.raises(InputError, match="below its tangent at 1"):
+        kl.f_divergence(GOOD, GOOD, lambda u: 1 - u**2)
+    with pytest.raises(InputError, match="neither a name"):
+        kl.f_divergence(GOOD, GOOD, 3)
+    assert (kl.f_divergence(GOOD, GOOD, lambda u: 0 * u) == 0).all()
     infinite = kl.f_divergence(GOOD, hole, lambda u: torch.xlogy(u, u), slope_at_infinity=torch.inf)
     assert (infinite == torch.inf).all()
 
@@ -103,10 +115,34 @@ def test_an_empty_batch_is_no_error():
     assert kl.kl_divergence(torch.empty(0, 5), torch.empty(0, 5), space="logits").shape == (0,)
 
 
-def test_read_only_and_reversed_numpy_arrays_are_taken():
+def test_read_only_reversed_and_byte_swapped_numpy_arrays_are_taken():
     p = np.array([0.25, 0.75])
     p.flags.writeable = False
     assert kl.kl_divergence(p, p[::-1]) == pytest.approx(0.5 * np.log(3))
+    assert kl.kl_divergence(p.astype(">f8"), p[::-1]) == pytest.approx(0.5 * np.log(3))
+
+
+@pytest.mark.parametrize("alpha", ["2", None, torch.inf])
+def test_alpha_that_is_no_finite_number(alpha):
+    with pytest.raises(InputError, match="must be a finite number"):
+        kl.alpha_divergence(GOOD, GOOD, alpha=alpha)
+
+
+def test_every_extra_that_an_error_names_exists():
+    import pickle
+    import tomllib
+    from pathlib import Path
+
+    error = kl.errors.MissingExtra("pandas", "dataframe")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    named = {
+        found
+        for path in (root / "src").rglob("*.py")
+        for found in re.findall(r'MissingExtra\("[\w-]+", "(\w+)"\)', path.read_text())
+    }
+    assert {"dataframe", "models"} <= named <= set(extras["optional-dependencies"])
 
 
 @pytest.mark.parametrize("smoothing", [("additive", 0.01), ("uniform", 0.1)])

@@ -58,7 +58,8 @@ def test_it_is_infinite_where_q_misses_mass_of_p():
     ("events", "scales"),
     [
         (4096, [1.0, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 4.5e-5]),
-        pytest.param(151_936, [1.0, 3e-3, 4.5e-5], marks=pytest.mark.slow),
+        (151_936, [4.5e-5]),
+        pytest.param(151_936, [1.0, 3e-3], marks=pytest.mark.slow),
     ],
 )
 def test_accuracy_ladder_in_float32(events, scales):
@@ -184,3 +185,18 @@ def test_cross_entropy_gradient_where_p_is_zero():
     q = torch.tensor([0.25, 0.75])
     kl.cross_entropy(p, q).backward()
     torch.testing.assert_close(p.grad, -q.log())
+
+
+def test_overwriting_memory_that_p_reads_is_refused():
+    whole = torch.randn(4, 5)
+    for p, q in ((whole[:1], whole), (whole[:-1], whole[1:]), (whole, whole)):
+        with pytest.raises(kl.errors.InputError, match="memory that p does not share"):
+            kl.kl_divergence(p, q, space="logits", overwrite_q=True)
+    with pytest.raises(kl.errors.InputError, match="inside vmap"):
+        torch.func.vmap(
+            lambda p, q: kl.kl_divergence(p, q, space="logits", overwrite_q=True), (0, None)
+        )(whole, torch.randn(5))
+    with pytest.raises(kl.errors.InputError, match="with smoothing"):
+        kl.kl_divergence(
+            whole, whole + 1, space="logits", overwrite_q=True, smoothing=("uniform", 0.1)
+        )

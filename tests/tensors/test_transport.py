@@ -6,7 +6,7 @@ import torch
 from scipy import optimize, stats
 
 import kullback as kl
-from kullback.errors import InputError, ShapeError
+from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
 
 
 def problem(seed, left=5, right=5):
@@ -70,6 +70,21 @@ def test_batches_dims_and_broadcast_supports():
     torch.testing.assert_close(shared[1], kl.wasserstein_distance(p[1], q[0], support=x[0]))
 
 
+def test_nearly_equal_sides_in_float32():
+    """The pieces between nearly equal levels are differences of sums: float32 sums lose them."""
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(5000, generator=generator).softmax(-1)
+    q = p * (1 + 1e-6 * torch.randn(5000, generator=generator))
+    q = q / q.sum()
+    support = torch.linspace(0, 1, 5000)
+    for order in (1, 2):
+        value = kl.wasserstein_distance(p, q, support=(support, support), order=order)
+        exact = kl.wasserstein_distance(
+            p.double(), q.double(), support=(support.double(), support.double()), order=order
+        )
+        assert value.item() == pytest.approx(exact.item(), rel=1e-3)
+
+
 def test_it_is_a_metric_and_zero_when_equal():
     p, q, x, _ = problem(5)
     assert kl.wasserstein_distance(p, p, support=x) == 0
@@ -101,5 +116,11 @@ def test_refusals():
         kl.wasserstein_distance(p, q, support=(x, x))
     with pytest.raises(InputError, match=r"order=0\.5"):
         kl.wasserstein_distance(p, p, support=x, order=0.5)
+    with pytest.raises(NonFiniteError, match="the support has a NaN"):
+        kl.wasserstein_distance(p, p, support=x * np.nan)
+    with pytest.raises(ShapeError, match="do not broadcast"):
+        kl.wasserstein_distance(np.stack([p, p]), p, support=np.stack([x, x, x]))
+    with pytest.raises(DtypeError, match="two of a kind"):
+        kl.wasserstein_distance(p, torch.from_numpy(p), support=x)
     with pytest.raises(InputError, match="sum to"):
         kl.wasserstein_distance(2 * p, p, support=x)

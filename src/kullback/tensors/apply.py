@@ -27,20 +27,6 @@ def evaluate(
     return opened.wrap(sum_rows(record, opened, validate, overwrite_q))
 
 
-def sumsum_rows(
-    record: Functional, opened: Opened, validate: bool, overwrite_q: bool = False
-) -> Tensor:
-    return row_divergence(
-        opened.p,
-        opened.q,
-        record,
-        opened.space_p,
-        opened.space_q,
-        overwrite_q=overwrite_q,
-        validate=validate,
-    )
-
-
 def sum_rows(
     record: Functional, opened: Opened, validate: bool, overwrite_q: bool = False
 ) -> Tensor:

@@ -98,15 +98,17 @@ class Explanation:
 
     def __rich__(self) -> Table:
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=f"KL(p‖q) = {self.kl:.6g} nats", caption=self.verdict)
+        # As Text, so that a label such as [/INST] is not read as markup.
+        table = Table(title=f"KL(p‖q) = {self.kl:.6g} nats", caption=Text(self.verdict))
         table.add_column("event")
         for heading in ("p", "q", "log p/q", "contribution", "share"):
             table.add_column(heading, justify="right")
         for event in self.events:
             numbers = (event.p, event.q, event.log_ratio, event.contribution)
             share = "" if event.share != event.share else f"{event.share:.1%}"
-            table.add_row(event.label, *(f"{number:.4g}" for number in numbers), share)
+            table.add_row(Text(event.label), *(f"{number:.4g}" for number in numbers), share)
         hidden = len(self.contributions) - len(self.events)
         if hidden:
             table.add_row(f"{hidden} more", "", "", "", f"{self.rest:.4g}", "", style="dim")

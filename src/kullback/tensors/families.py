@@ -91,10 +91,10 @@ def js_divergence(
         >>> js_divergence(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
         tensor(0.6931)
     """
-    if not 0 < weight < 1:
+    if not isinstance(weight, (int, float)) or not 0 < weight < 1:
         raise InputError(
-            f"weight={weight} must lie strictly between 0 and 1; at the ends the divergence is 0, "
-            "and its limit over weight·(1 − weight) is kl_divergence, one way or the other"
+            f"weight={weight!r} must lie strictly between 0 and 1; at the ends the divergence is "
+            "0, and its limit over weight·(1 − weight) is kl_divergence, one way or the other"
         )
     return evaluate(jensen_shannon(weight), p, q, space, dim, smoothing, validate)
 
@@ -149,8 +149,8 @@ def renyi_divergence(
         >>> [round(renyi_divergence(p, q, alpha=a).item(), 4) for a in (0, 0.5, 1, float("inf"))]
         [0.0, 0.0693, 0.1438, 0.6931]
     """
-    if not alpha >= 0:
-        raise InputError(f"alpha={alpha}: the Rényi divergence is defined for alpha ≥ 0")
+    if not isinstance(alpha, (int, float)) or not alpha >= 0:
+        raise InputError(f"alpha={alpha!r}: the Rényi divergence is defined for alpha ≥ 0")
     opened = open_smoothed(p, q, space, dim, smoothing, validate)
     return opened.wrap(renyi(opened, alpha, validate))
 
@@ -261,6 +261,8 @@ def f_divergence(
         if f not in DIVERGENCES:
             raise InputError(f"f={f!r} is not one of {sorted(DIVERGENCES)}; or pass a function")
         f = DIVERGENCES[f]
+    if not callable(f) and not isinstance(f, Functional):
+        raise InputError(f"f={f!r} is neither a name nor a record nor a function")
     if isinstance(f, Functional):
         return evaluate(f, p, q, space, dim, smoothing, validate)
     opened = open_smoothed(p, q, space, dim, smoothing, validate)
@@ -268,8 +270,8 @@ def f_divergence(
 
 
 def _finite_number(alpha: float) -> float:
-    if not math.isfinite(alpha):
+    if not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
         raise InputError(
-            f"alpha={alpha} must be finite; renyi_divergence has the limit alpha = inf"
+            f"alpha={alpha!r} must be a finite number; renyi_divergence has the limit alpha = inf"
         )
     return float(alpha)

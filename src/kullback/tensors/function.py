@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kullback import kernels
 from kullback.divergences import KL, Functional
+from kullback.errors import InputError
 from kullback.kernels import RowDivergence, reference
 from kullback.numerics import Space, accumulation_dtype, make_pair, total
 from kullback.tensors.inputs import check_rows
@@ -49,6 +50,8 @@ class _RowDivergence(torch.autograd.Function):
         overwrite_q: bool,
         validate: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        if overwrite_q:
+            _refuse_shared_memory(p, q)
         rows_p, rows_q = _as_rows(p), _as_rows(q)
         if _has_kernel(record, space_p, space_q):
             door = kernels.for_device(p, q)
@@ -81,7 +84,7 @@ class _RowDivergence(torch.autograd.Function):
             grad_p, grad_q = grad_p.to(p.dtype), grad_q.to(q.dtype)
         else:
             grad_p, grad_q = _fast_backward(p, q, saved, weight, ctx.choices, needs)
-            if overwrite_q:
+            if overwrite_q and needs[1]:
                 # Whoever else saved these logits must hear that they are gone.
                 torch.autograd.graph.increment_version(q)
         return grad_p if needs[0] else None, grad_q if needs[1] else None, *([None] * 5)
@@ -100,6 +103,11 @@ class _RowDivergence(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+        overwrite_q = args[5]
+        if overwrite_q:
+            raise InputError(
+                "overwrite_q=True cannot reach q's own memory inside vmap: leave it out"
+            )
         sides = []
         for side, dim in zip(args[:2], in_dims[:2], strict=True):
             if dim is None:
@@ -134,6 +142,16 @@ class _TracedDivergence(torch.autograd.Function):
 
 def _has_kernel(record: Functional, space_p: Space, space_q: Space) -> bool:
     return record is KL and space_p == space_q and space_p != "probs"
+
+
+def _refuse_shared_memory(p: Tensor, q: Tensor) -> None:
+    """The gradient needs a place of its own, of the full shape, that p does not read from."""
+    if not q.is_contiguous() or p.untyped_storage().data_ptr() == q.untyped_storage().data_ptr():
+        raise InputError(
+            "overwrite_q=True writes the gradient into q: q must be a contiguous tensor of the "
+            "full shape with its events in the last dimension, in memory that p does not share; "
+            "pass q.contiguous() or q.clone(), or leave overwrite_q off"
+        )
 
 
 def _as_rows(x: Tensor) -> Tensor:

@@ -26,17 +26,19 @@ def generator_divergence(
     opened: Opened, f: Generator, slope_at_infinity: float | None, validate: bool
 ) -> Tensor:
     """Σ q f(p/q) over the last dimension, differentiable through f."""
-    slope_at_one = _probe(f)
+    if not torch.compiler.is_compiling():
+        _refuse_what_is_no_generator(f)
     p, q = opened.p, opened.q
     if validate:
         p, q = checked(p, opened.space_p, "p"), checked(q, opened.space_q, "q")
     pair = make_pair(p, q, opened.space_p, opened.space_q)
+    slope_at_one = torch.func.grad(lambda u: f(u).sum())(torch.ones_like(pair.p[..., :1].sum()))
     value = total(_terms(pair, f, slope_at_one, slope_at_infinity))
     return guarded(value, _refuse_nan) if validate else value
 
 
 def _terms(
-    pair: Pair, f: Generator, slope_at_one: float, slope_at_infinity: float | None
+    pair: Pair, f: Generator, slope_at_one: Tensor, slope_at_infinity: float | None
 ) -> Tensor:
     missing, empty = pair.q == 0, pair.p == 0
     inside = ~missing & ~empty
@@ -51,10 +53,13 @@ def _terms(
     return torch.where(missing & empty, 0.0, term)
 
 
-def _probe(f: Generator) -> float:
-    """f′(1), after f was seen to be usable at u = 0 and to vanish at u = 1."""
-    at = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    zero, one = f(at).tolist()
+def _refuse_what_is_no_generator(f: Generator) -> None:
+    """f must be usable at 0, vanish at 1, and lie above its tangent there, as convex f do."""
+    probe = torch.cat([torch.tensor([0.0, 1.0]), torch.logspace(-6, 6, 97)]).double()
+    values = f(probe)
+    if not isinstance(values, Tensor) or values.shape != probe.shape:
+        raise InputError("f must be a function of torch operations that keeps the shape of u")
+    zero, one = values[:2].tolist()
     if zero != zero:
         raise InputError(
             "f(0) is NaN, but events with p = 0 < q need its limit: write u·log(u) as "
@@ -65,10 +70,13 @@ def _probe(f: Generator) -> float:
             f"f(1) = {one:.6g}, but a generator must vanish at 1, or D(p‖p) is not 0: pass "
             f"lambda u: f(u) - {one:.6g}"
         )
-    with torch.enable_grad():
-        u = torch.ones((), dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(f(u), u)
-    return slope.item()
+    slope = torch.func.grad(lambda u: f(u).sum())(probe[1])
+    above = values - slope * (probe - 1)
+    if bool((above < -1e-9 * (1 + values.abs())).any()):
+        at = float(probe[int(above.argmin())])
+        raise InputError(
+            f"f lies below its tangent at 1 where u = {at:.4g}: only a convex f makes a divergence"
+        )
 
 
 def _refuse_nan(value: Tensor) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
 from kullback.divergences import CROSS_ENTROPY, KL
 from kullback.errors import InputError
 from kullback.numerics import Space
@@ -40,8 +37,10 @@ def kl_divergence(
         smoothing: ("additive", ε) or ("uniform", λ), applied to both sides; off by default. The
             result is then the divergence of the smoothed sides, at most (1 − λ) times the plain.
         overwrite_q: let the backward write the gradient into `q`'s own memory. The logits are
-            gone afterwards; autograd raises if anything else still needed them.
-        validate: check the rows, at the price of one synchronisation on a GPU.
+            gone afterwards; autograd raises if anything else still needed them. Without effect
+            under `torch.compile`.
+        validate: check the rows, at the price of one synchronisation on a GPU; nothing is checked
+            under `torch.compile`.
 
     Returns:
         One value per row, float32 (float64 for float64 inputs); half precision is widened.
@@ -59,8 +58,8 @@ def kl_divergence(
         >>> kl_divergence(q, p)
         tensor(inf)
     """
-    if overwrite_q:
-        _can_overwrite(p, q, dim, smoothing)
+    if overwrite_q and smoothing is not None:
+        raise InputError("overwrite_q=True with smoothing would overwrite a copy: leave one out")
     return evaluate(KL, p, q, space, dim, smoothing, validate, overwrite_q=overwrite_q)
 
 
@@ -102,15 +101,3 @@ def entropy(p: Array, *, space: Space = "probs", dim: int = -1, validate: bool =
     """
     rows, wrap = open_one(p, space, dim)
     return wrap(row_divergence(rows, rows, CROSS_ENTROPY, space, space, validate=validate))
-
-
-def _can_overwrite(p: Array, q: Array, dim: int, smoothing: Smoothing | None) -> None:
-    """The gradient must have a place of its own in `q`: same shape, events contiguous."""
-    fits = isinstance(q, Tensor) and q.is_contiguous() and smoothing is None
-    fits = fits and dim in (-1, q.ndim - 1)
-    if not fits or torch.broadcast_shapes(p.shape, q.shape) != q.shape:
-        raise InputError(
-            "overwrite_q=True writes the gradient into q: q must be a contiguous tensor of the "
-            "full shape with its events in the last dimension, without smoothing; pass "
-            "q.contiguous() or leave overwrite_q off"
-        )

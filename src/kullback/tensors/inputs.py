@@ -34,6 +34,8 @@ Array = Any
 
 SpacePair = Space | tuple[Space, Space]
 
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 SPACES: tuple[Space, ...] = ("probs", "log_probs", "logits")
 
 # What a row may miss a total of 1 by. Rounding each entry to the dtype moves the sum by about its
@@ -113,25 +115,40 @@ def _known_space(space: str) -> Space:
 def unwrap(x: Array, side: str) -> tuple[Tensor, bool]:
     """The argument as a floating tensor, and whether it came as a NumPy array."""
     if isinstance(x, np.ndarray):
-        if x.dtype.kind != "f":
-            raise DtypeError(_not_floating(side, x.dtype, "astype(float)"))
-        # Read-only and negatively strided arrays cannot be shared with torch.
-        shareable = x.flags.writeable and all(stride >= 0 for stride in x.strides)
-        return torch.from_numpy(x if shareable else x.copy()), True
+        return _from_numpy(x, side), True
     if not isinstance(x, Tensor):
         raise DtypeError(
             f"{side} is a {type(x).__name__}: pass a torch.Tensor or a NumPy array, "
             f"such as torch.tensor({side})"
         )
-    if not x.is_floating_point():
+    if x.dtype not in _FLOATING:
         raise DtypeError(_not_floating(side, x.dtype, "float()"))
+    if x.layout != torch.strided or x.is_nested or x.is_meta:
+        raise DtypeError(
+            f"{side} is a tensor of layout {x.layout} on {x.device}: pass a dense tensor with "
+            f"values, such as {side}.to_dense()"
+        )
     return x, False
+
+
+def _from_numpy(x: np.ndarray, side: str) -> Tensor:
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(
+            f"{side} is a masked array, whose mask would be lost: pass {side}.filled(0) for "
+            f"probabilities, {side}.filled(-np.inf) for logits"
+        )
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+        raise DtypeError(_not_floating(side, x.dtype, "astype(float)"))
+    # Read-only, byte-swapped and negatively strided arrays cannot be shared with torch.
+    native = x.astype(x.dtype.newbyteorder("="), copy=False)
+    shareable = native.flags.writeable and all(stride >= 0 for stride in native.strides)
+    return torch.from_numpy(native if shareable else native.copy())
 
 
 def _not_floating(side: str, dtype: object, fix: str) -> str:
     return (
-        f"{side} has dtype {dtype}, which holds no probabilities: pass floating point values "
-        f"({side}.{fix}; counts must also be divided by their sum)"
+        f"{side} has dtype {dtype}, which is none of float16, bfloat16, float32 and float64: "
+        f"pass {side}.{fix} (counts must also be divided by their sum)"
     )
 
 
@@ -145,6 +162,8 @@ def _identity(value: Tensor) -> Tensor:
 
 
 def _from_the_end(dim: int, ndim: int) -> int:
+    if not isinstance(dim, int):
+        raise ShapeError(f"dim={dim!r}: give the one dimension of the events, as an int")
     if not -ndim <= dim < ndim:
         raise ShapeError(f"dim={dim} is out of range for {ndim} dimension(s)")
     return dim - ndim if dim >= 0 else dim

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from kullback.errors import InputError, ShapeError
-from kullback.numerics import Space, compute_dtype, times, total
-from kullback.tensors.guard import checked
+from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
+from kullback.numerics import Space, accumulation_dtype, compute_dtype, times, total
+from kullback.tensors.guard import checked, guarded
 from kullback.tensors.inputs import Array, SpacePair, open_one, split_space, unwrap
 
 __all__ = ["wasserstein_distance"]
@@ -72,7 +72,9 @@ def wasserstein_distance(
         )
     space_p, space_q = split_space(space)
     left, wrap = _open_side(p, supports[0], space_p, dim, "p", validate)
-    right, _ = _open_side(q, supports[1], space_q, dim, "q", validate)
+    right, wrap_q = _open_side(q, supports[1], space_q, dim, "q", validate)
+    if wrap is not wrap_q:
+        raise DtypeError("p and q are a tensor and a NumPy array: pass two of a kind")
     left, right = _broadcast(left, right)
     value = _area(left, right) if shared and order == 1 else _by_quantiles(left, right, order)
     return wrap(value)
@@ -93,6 +95,7 @@ def _open_side(
     dtype = compute_dtype(rows, points)
     if validate:
         rows = checked(rows, space, name)
+        points = guarded(points, _refuse_non_finite)
     rows = rows.to(dtype)
     if space == "logits":
         probs = torch.softmax(rows, -1)
@@ -101,9 +104,20 @@ def _open_side(
     return _Side(probs, points.to(dtype)), wrap
 
 
+def _refuse_non_finite(support: Tensor) -> None:
+    if not bool(support.isfinite().all()):
+        raise NonFiniteError("the support has a NaN or an infinite position: every event needs one")
+
+
 def _broadcast(left: _Side, right: _Side) -> tuple[_Side, _Side]:
     """Equal leading dimensions on all four tensors, each support sorted with its masses."""
-    leading = torch.broadcast_shapes(*(x.shape[:-1] for side in (left, right) for x in side))
+    shapes = [tuple(x.shape[:-1]) for side in (left, right) for x in side]
+    try:
+        leading = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        raise ShapeError(
+            f"the leading shapes of p, its support, q and its support, {shapes}, do not broadcast"
+        ) from None
     sides = []
     for probs, support in (left, right):
         full = (*leading, probs.shape[-1])
@@ -125,14 +139,18 @@ def _by_quantiles(left: _Side, right: _Side, order: float) -> Tensor:
     # Levels reach 1 on both sides, so every piece below them has an event on either side.
     pieces = torch.cat([start, levels], -1).diff(dim=-1)
     distance = (_at(left.support, levels_p, levels) - _at(right.support, levels_q, levels)).abs()
-    cost = total(times(pieces, distance**order))
+    cost = total(times(pieces, distance.to(pieces.dtype) ** order))
     zero = cost == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, cost) ** (1 / order))
+    root = torch.where(zero, 0.0, torch.where(zero, 1.0, cost) ** (1 / order))
+    return root.to(distance.dtype)
 
 
 def _levels(probs: Tensor) -> Tensor:
-    """The distribution function, brought to end at 1 so that both sides end together."""
-    summed = probs.cumsum(-1)
+    """The distribution function, brought to end at 1 so that both sides end together.
+
+    Wide, because for nearly equal sides the pieces between their levels are its differences.
+    """
+    summed = probs.cumsum(-1, dtype=accumulation_dtype(probs))
     return summed / summed[..., -1:]
 
 
