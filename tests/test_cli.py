@@ -64,9 +64,9 @@ def test_defaults(calls: list[dict[str, Any]]) -> None:
             "reference": "p",
             "candidate": "q",
             "text": None,
-            "documents": "files",
-            "context": 512,
-            "warmup": 256,
+            "documents": None,
+            "context": None,
+            "warmup": None,
             "max_tokens": None,
             "batch": None,
             "device": None,
@@ -183,12 +183,58 @@ def test_our_errors_are_a_message_and_not_a_traceback(monkeypatch: pytest.Monkey
     assert result.stdout == ""
 
 
-def test_other_errors_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_a_traceback_and_not_the_code_of_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(COMPARE, "compare", fail)
-    assert isinstance(run("compare", "p", "q").exception, RuntimeError)
+    result = run("compare", "p", "q", "--fail-above", 1)
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert "RuntimeError: a bug" in result.stderr
+
+
+def test_a_limit_that_is_no_number_is_refused(calls: list[dict[str, Any]]) -> None:
+    result = run("compare", "p", "q", "--fail-above", "nan")
+    assert result.exit_code == 2
+    assert "is no limit" in result.stderr
+    assert calls == []
+
+
+def test_one_document_of_one_chunk_has_no_interval_on_screen_or_in_json(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("p", "q"):
+        logits, tokens = rng.normal(size=(20, 9)), rng.integers(9, size=20)
+        np.savez(tmp_path / f"{name}.npz", logits=logits, tokens=np.zeros_like(tokens))
+    report = tmp_path / "report.json"
+    result = run("compare", tmp_path / "p.npz", tmp_path / "q.npz", "--json", report)
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stdout.splitlines() if line.startswith("Perplexity")]
+    assert len(lines) == 3
+    assert all(line.split()[-1] == "none" for line in lines)
+    perplexity = json.loads(report.read_text(encoding="utf-8"))["perplexity"]
+    for name in ("reference", "candidate", "ratio"):
+        assert perplexity[f"{name}_interval"] == {"low": None, "high": None, "stderr": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--seed", "9" * 23], "does not fit 64 bits"),
+        (["--device", "cuda:99"], "cannot be used here"),
+        (["--dtype", "float33"], "choose auto, float32"),
+        (["--context", "16"], "leave out context"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_on_files_too(
+    tmp_path: Path, options: list[str], words: str
+) -> None:
+    np.save(tmp_path / "p.npy", np.zeros((4, 3)))
+    result = run("compare", tmp_path / "p.npy", tmp_path / "p.npy", *options)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """The command `kullback`: parse, call, print. No mathematics.
 
 Exit codes: 0 when the comparison was made, 1 when `--fail-above` was exceeded, 2 when the
-comparison could not be made or the command line is wrong.
+comparison could not be made or the command line is wrong, 3 when something else broke.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -128,74 +131,60 @@ def compare(
     ] = None,
     text: Annotated[
         list[Path] | None,
-        _text(
-            metavar="FILE…",
-            help="Text to compare on, one file or several; after the models.",
-            show_default=False,
-        ),
+        _text(metavar="FILE…", help="Text to compare on, one file or several; after the models."),
     ] = None,
     documents: Annotated[
-        Documents,
-        _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
-    ] = Documents.files,
+        Documents | None,
+        _text(
+            metavar="UNIT",
+            help="One document is: files, lines, paragraphs or jsonl; by default files.",
+        ),
+    ] = None,
     context: Annotated[
-        int,
-        _text(min=2, metavar="TOKENS", help="Length of a chunk."),
-    ] = 512,
+        int | None, _text(min=2, metavar="TOKENS", help="Length of a chunk, by default 512.")
+    ] = None,
     warmup: Annotated[
-        int,
-        _text(min=0, metavar="TOKENS", help="Context in a chunk before a position counts."),
-    ] = 256,
-    max_tokens: Annotated[
         int | None,
-        _text(min=1, metavar="TOKENS", help="Stop after so many.", show_default=False),
+        _text(
+            min=0,
+            metavar="TOKENS",
+            help="Context in a chunk before a position counts, by default 256.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, _text(min=1, metavar="TOKENS", help="Stop after so many.")
     ] = None,
     quantize: Annotated[
         Quantization | None,
-        _models(
-            metavar="int8|int4", help="Compare with the reference so quantised.", show_default=False
-        ),
+        _models(metavar="int8|int4", help="Compare with the reference so quantised."),
     ] = None,
     batch: Annotated[
-        int | None,
-        _models(min=1, metavar="CHUNKS", help="How many to run at once.", show_default=False),
+        int | None, _models(min=1, metavar="CHUNKS", help="How many to run at once.")
     ] = None,
     device: Annotated[
-        str | None,
-        _models(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.", show_default=False),
+        str | None, _models(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
     ] = None,
     dtype: Annotated[
         str | None,
-        _models(
-            metavar="NAME",
-            help="float32, bfloat16 or float16; by default the checkpoint's.",
-            show_default=False,
-        ),
+        _models(metavar="NAME", help="float32, bfloat16 or float16; by default the checkpoint's."),
     ] = None,
     seed: Annotated[
         int,
-        _models(metavar="NUMBER", help="For whatever draws at random."),
+        _models(metavar="NUMBER", help="Seeds torch, for models that draw at random as they run."),
     ] = 0,
     as_llama_cpp: Annotated[
-        bool,
-        _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does."),
+        bool, _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does.")
     ] = False,
     confidence: Annotated[
         float, _result(min=0.5, max=0.9999, metavar="LEVEL", help="Of the intervals.")
     ] = 0.95,
-    bits: Annotated[
-        bool,
-        _result("--bits", help="Print bits in place of nats."),
-    ] = False,
+    bits: Annotated[bool, _result("--bits", help="Print bits in place of nats.")] = False,
     json_file: Annotated[
         Path | None,
         _result("--json", metavar="FILE", help="Write the result to FILE too, in nats."),
     ] = None,
     fail_above: Annotated[
-        float | None,
-        _result(
-            metavar="NATS", help="Exit with 1 if the mean KL is above this.", show_default=False
-        ),
+        float | None, _result(metavar="NATS", help="Exit with 1 if the mean KL is above this.")
     ] = None,
 ) -> None:
     """How much of what REFERENCE knows does CANDIDATE lose, on this text?
@@ -203,12 +192,11 @@ def compare(
     Runs both over the same tokens and prints KL(reference‖candidate) per token and its kin,
     each with an interval that respects that tokens of one document are alike.
     """
-    from kullback.errors import KullbackError
-
     _check_sides(candidate, quantize)
+    _check_limit(fail_above)
     options = {
         "text": text or None,
-        "documents": documents.value,
+        "documents": None if documents is None else documents.value,
         "context": context,
         "warmup": warmup,
         "max_tokens": max_tokens,
@@ -220,13 +208,31 @@ def compare(
         "as_llama_cpp": as_llama_cpp,
         "confidence": confidence,
     }
-    try:
+    with _exit_codes():
         result = _run(reference, candidate, options, json_file, bits)
-    except KullbackError as error:
-        _refuse(str(error))
     if fail_above is not None and not result.kl.value <= fail_above:
         typer.echo(_verdict(result, fail_above), err=True)
         raise typer.Exit(1)
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """What Kullback refuses is a message and exit code 2, any other exception a traceback and 3."""
+    from kullback.errors import KullbackError
+
+    try:
+        yield
+    except KullbackError as error:
+        _refuse(str(error))
+    except Exception as error:
+        # Python's own code for it would be 1, which says that --fail-above was exceeded.
+        traceback.print_exc()
+        raise typer.Exit(3) from error
+
+
+def _check_limit(fail_above: float | None) -> None:
+    if fail_above is not None and math.isnan(fail_above):
+        _refuse("--fail-above nan is no limit: give a number of nats, such as 0.05")
 
 
 def _check_sides(candidate: str | None, quantize: Quantization | None) -> None:

@@ -17,9 +17,11 @@ from kullback.errors import (
     ComparisonError,
     DtypeError,
     FileFormatError,
+    InputError,
     NonFiniteError,
     ShapeError,
     SpaceError,
+    TextError,
     TokenizerMismatch,
     VocabularyMismatch,
 )
@@ -117,6 +119,96 @@ def test_tokens_may_come_from_the_candidate_and_must_agree(tmp_path: Path) -> No
         compare(known, other)
 
 
+def test_documents_may_come_from_the_candidate(tmp_path: Path) -> None:
+    p, q = (np.random.default_rng(seed).normal(size=(700, 5)) for seed in (0, 1))
+    documents = np.repeat([f"d{i}" for i in range(14)], 50)
+    plain = save_npy(tmp_path / "plain", {"logits": p})
+    known = save_npz(tmp_path / "known", {"logits": q, "documents": documents})
+    both = save_npz(tmp_path / "both", {"logits": p, "documents": documents})
+    found, expected = compare(plain, known), compare(both, known)
+    assert found.documents == 14
+    assert found.clustered_by == "document"
+    assert (found.kl.low, found.kl.high) == (expected.kl.low, expected.kl.high)
+    assert not any("runs of 256" in note for note in found.notes)
+    assert any(note.startswith("the document ids are those of") for note in found.notes)
+
+
+def test_documents_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    ours, theirs = (
+        save_npz(
+            tmp_path / f"{n}", {"logits": rows(0), "documents": np.repeat([0, 1], [n, 12 - n])}
+        )
+        for n in (5, 6)
+    )
+    message = "position 5 belongs to '1' in the reference and to '0' in the candidate"
+    with pytest.raises(ComparisonError, match=message):
+        compare(ours, theirs)
+
+
+def test_notes_stand_once(tmp_path: Path) -> None:
+    path = save_npy(tmp_path / "p", {"logits": rows(0)})
+    notes = compare(path, path).notes
+    assert len(set(notes)) == len(notes)
+    # A sentence begins with a capital, which must not change the name of a file.
+    assert not any(note.startswith("p.npy") for note in notes)
+
+
+def test_what_only_a_model_or_a_text_can_take_is_refused(tmp_path: Path) -> None:
+    path = save_npy(tmp_path / "p", {"logits": rows(0)})
+    with pytest.raises(InputError, match="leave out context, warmup"):
+        compare(path, path, context=8, warmup=2)
+    with pytest.raises(InputError, match="two files need no model: leave out dtype"):
+        compare(path, path, dtype="bfloat16")
+    with pytest.raises(InputError, match="dtype='float33'"):
+        compare(path, path, dtype="float33")
+    with pytest.raises(InputError, match="device='gpu'"):
+        compare(path, path, device="gpu")
+    with pytest.raises(TextError, match="has 12 positions: give at least 12"):
+        compare(path, path, max_tokens=5)
+    provenance = compare(path, path).provenance
+    assert [provenance[key] for key in ("context", "warmup", "documents")] == [None] * 3
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">f2"])
+def test_bytes_in_the_other_order_are_turned(tmp_path: Path, dtype: str) -> None:
+    own = np.dtype(dtype).newbyteorder("=")
+    p, q = rows(0).astype(own), rows(1).astype(own)
+    swapped = save_npy(tmp_path / "swapped", {"logits": p.astype(dtype)})
+    native = save_npy(tmp_path / "native", {"logits": p})
+    candidate = save_npy(tmp_path / "q", {"logits": q})
+    assert compare(swapped, candidate).kl.value == compare(native, candidate).kl.value
+
+
+@pytest.mark.parametrize("values", [rows(0).astype(np.longdouble), np.full((3, 4), "a")])
+def test_dtypes_that_torch_lacks_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    path = save_npy(tmp_path / "p", {"logits": values})
+    with pytest.raises(DtypeError, match="logits need a floating dtype: float16"):
+        compare(path, path)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("content", [b"hello, world", b"\x80\x04K\x01.", b""])
+def test_a_foreign_file_by_that_name_is_refused_without_talk_of_pickles(
+    tmp_path: Path, suffix: str, content: bytes
+) -> None:
+    path = tmp_path / f"p{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="is not a whole") as caught:
+        compare(path, path)
+    assert "pickle" not in str(caught.value)
+
+
+def test_python_objects_are_refused_without_talk_of_pickles(tmp_path: Path) -> None:
+    values = np.array([[1.0, None]], dtype=object)
+    for path in (
+        save_npy(tmp_path / "p", {"logits": values}),
+        save_npz(tmp_path / "p", {"logits": values}),
+    ):
+        with pytest.raises(FileFormatError, match="Python objects") as caught:
+            compare(path, path)
+        assert "pickle" not in str(caught.value)
+
+
 def test_long_documents_are_read_in_blocks(tmp_path: Path) -> None:
     p = np.random.default_rng(0).normal(size=(700, 5))
     source = open_source(save_npz(tmp_path / "p", {"logits": p}))
@@ -193,7 +285,9 @@ def test_a_nan_is_found_with_its_side_and_place(tmp_path: Path) -> None:
     documents = np.repeat([0, 1], 6)
     p = save_npz(tmp_path / "p", {"logits": rows(0), "documents": documents})
     q = save_npz(tmp_path / "q", {"logits": broken})
-    message = r"the candidate's logits .* window 1 \(document '1'\), position 3: event 2 is nan"
+    message = (
+        r"the candidate's logits .* window 1 \(document '1'\), position 3: event 2 is nan; the file"
+    )
     with pytest.raises(NonFiniteError, match=message):
         compare(p, q)
     with pytest.raises(NonFiniteError, match="the candidate's logits"):

@@ -112,6 +112,9 @@ def test_a_folder_that_lacks_weights_is_refused(make_model: MakeModel, tmp_path:
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path, tokenizer: Any) -> None:
+    with pytest.raises(FileFormatError, match=r"holds no model: it has no config\.json"):
+        open_source(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ComparisonError, match="could not load the model"):
         open_source(tmp_path)
     with pytest.raises(FileFormatError, match="no file or folder"):
@@ -124,6 +127,18 @@ def test_what_is_no_model_is_refused(tmp_path: Path, tokenizer: Any) -> None:
         from_loaded(random_llama(), tokenizer, dtype="int8")
     with pytest.raises(InputError, match="convert and move it yourself"):
         from_loaded(random_llama(), tokenizer, dtype="bfloat16")
+
+
+def test_a_name_that_is_nowhere_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    def refuse(*_: object) -> None:
+        raise OSError("We couldn't connect to 'https://huggingface.co' to load the files")
+
+    monkeypatch.setattr(transformers.utils, "cached_file", refuse)
+    with pytest.raises(ComparisonError, match="no file or folder 'nope' here, and no model") as e:
+        open_source("nope")
+    assert "couldn't" not in str(e.value)
 
 
 def test_a_missing_extra_says_what_to_install(

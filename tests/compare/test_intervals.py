@@ -193,3 +193,11 @@ def test_coverage_in_1000_runs(benchmark: ModuleType, documents: int) -> None:
     for name in benchmark.truths():
         assert result[name, "kullback"].covered >= 0.93, name
         assert result[name, "independent tokens"].covered < 0.7, name
+
+
+def test_no_interval_stays_none_when_exponentiated() -> None:
+    one = exponential(positive_interval(np.array([2.0]), np.array([4.0])))
+    assert one.value == pytest.approx(math.exp(0.5))
+    assert all(math.isnan(x) for x in (one.low, one.high, one.stderr))
+    beyond = exponential(signed_interval(np.array([7e3, 7.2e3]), np.array([10.0, 10.0])))
+    assert beyond.high == math.inf

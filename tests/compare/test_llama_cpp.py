@@ -41,6 +41,11 @@ def test_its_convention_gives_the_digits_that_it_printed() -> None:
     assert f"{100 * found.same_top.value:.3f}" == expected["same_top"]
 
 
+def test_provenance_has_the_sizes_of_the_file() -> None:
+    provenance = compare(REFERENCE, CANDIDATE).provenance
+    assert (provenance["context"], provenance["warmup"], provenance["documents"]) == (16, 8, None)
+
+
 def test_perplexities_agree_up_to_the_rounding_of_stored_codes() -> None:
     found, expected = compare(REFERENCE, CANDIDATE, as_llama_cpp=True), printed()
     assert found.perplexity_candidate is not None
@@ -224,7 +229,7 @@ def test_files_of_other_texts_are_refused_with_the_first_difference(tmp_path: Pa
 
 
 def test_a_file_takes_no_text_and_cannot_be_quantised() -> None:
-    with pytest.raises(InputError, match="leave out the text"):
+    with pytest.raises(InputError, match="brings its own tokens, already cut: leave out text"):
         compare(REFERENCE, CANDIDATE, text="a text")
     with pytest.raises(InputError, match="needs a model"):
         compare(REFERENCE, quantize="int8")

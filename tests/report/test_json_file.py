@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +128,42 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         check_writable(tmp_path / "missing" / "report.json")
     with pytest.raises(InputError, match="is a folder"):
         write_json(comparison(), tmp_path)
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    found: list[str] = []
+    reader = threading.Thread(target=lambda: found.append(path.read_text(encoding="utf-8")))
+    reader.start()
+    write_json(comparison(), path)
+    reader.join(timeout=10)
+    assert strict(found[0])["documents"] == 8
+    assert stat.S_ISFIFO(path.lstat().st_mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_device_is_written_to_and_stays_one() -> None:
+    write_json(comparison(), os.devnull)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "reports").mkdir()
+    target, link = tmp_path / "reports" / "new.json", tmp_path / "latest.json"
+    if there:
+        target.write_text("older")
+    link.symlink_to(target)
+    write_json(comparison(), link)
+    assert link.is_symlink()
+    assert strict(target.read_text(encoding="utf-8"))["documents"] == 8
+
+
+def test_names_at_and_beyond_what_a_file_system_takes(tmp_path: Path) -> None:
+    write_json(comparison(), tmp_path / ("n" * 250 + ".json"))
+    with pytest.raises(InputError, match=r"cannot write JSON to .*too long"):
+        check_writable(tmp_path / ("n" * 300))
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match=r"cannot write JSON to .*symbolic links"):
+        check_writable(tmp_path / "loop")

@@ -100,6 +100,19 @@ def test_it_fits_and_nothing_is_cut_off(width: int, scale: float) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [20, 40, 60])
+def test_where_it_is_narrow_rows_wrap_and_no_number_is_cut(width: int) -> None:
+    result = comparison()
+    text = printed(result, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    # The same words in the same order as on a wide screen, apart from the repeated headings.
+    narrow, wide = (" ".join(x.split()) for x in (text, printed(result, 120)))
+    numbers = {word for word in wide.split() if any(c.isdigit() for c in word)}
+    assert len(numbers) > 50
+    assert numbers <= set(narrow.split())
+
+
 def test_a_pipe_gets_no_escape_codes() -> None:
     assert "\x1b" not in printed(comparison())
 

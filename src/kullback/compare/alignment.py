@@ -6,21 +6,22 @@ way in which two sides can fail to line up is refused here, with what differs an
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 
+from kullback.compare.documents import Document, Splitting, Text, read_documents
 from kullback.compare.readers import Source
 from kullback.compare.readers.hugging_face import HuggingFaceModel, beginning_of_sequence, tokenize
-from kullback.compare.windows import (
-    Document,
-    Splitting,
-    Text,
-    Window,
-    Windows,
-    cut,
-    cut_as_llama_cpp,
-    read_documents,
+from kullback.compare.windows import Window, Windows, cut, cut_as_llama_cpp
+from kullback.errors import (
+    ComparisonError,
+    InputError,
+    TextError,
+    TokenizerMismatch,
+    VocabularyMismatch,
 )
-from kullback.errors import ComparisonError, InputError, TokenizerMismatch, VocabularyMismatch
 
 __all__ = ["shared_events", "windows_of_saved", "windows_of_text"]
 
@@ -28,7 +29,7 @@ __all__ = ["shared_events", "windows_of_saved", "windows_of_text"]
 def windows_of_text(
     reference: Source,
     candidate: Source,
-    text: Text,
+    text: Text | None,
     splitting: Splitting,
     *,
     context: int,
@@ -37,8 +38,9 @@ def windows_of_text(
 ) -> Windows:
     """The windows of `text` under the reference's tokeniser, which must be the candidate's too.
 
-    Raises `TokenizerMismatch` where the tokenisers or what they make of the text differ, and
-    `InputError` where `context` is longer than a model can read.
+    Raises `TokenizerMismatch` where the tokenisers or what they make of the text differ,
+    `InputError` where `context` is longer than a model can read or llama.cpp's convention is
+    asked for with documents that are not whole files, and `TextError` without a text.
     """
     assert isinstance(reference, HuggingFaceModel)
     if not isinstance(candidate, HuggingFaceModel):
@@ -46,6 +48,13 @@ def windows_of_text(
             f"the reference {reference.name!r} is a model and the candidate {candidate.name!r} a "
             "file: a file fixes the tokens, so it must be the reference; swap the two and read "
             "reverse_kl, or save the other side as well"
+        )
+    if text is None:
+        raise TextError("two models need a text to be compared on: give one with --text")
+    if as_llama_cpp and splitting != "files":
+        raise InputError(
+            f"documents={splitting!r} does not go with as_llama_cpp: llama.cpp reads a whole text "
+            "as one stream, and what stands between documents is part of it; leave it out"
         )
     for side in (reference, candidate):
         longest = getattr(side.config, "max_position_embeddings", None)
@@ -125,7 +134,8 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
     assert windows is not None
     if candidate.windows is not None:
         _check_saved(windows, candidate.windows)
-        return Windows(_known_targets(windows, candidate.windows), windows.documents, windows.notes)
+        windows = replace(windows, items=_known_targets(windows, candidate.windows))
+        return _known_documents(windows, candidate.windows, candidate.name)
     if any(not len(window.tokens) for window in windows.items):
         raise ComparisonError(
             f"{reference.name!r} holds logits but not the tokens before them, so the model "
@@ -137,15 +147,13 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
     )
     bos = beginning_of_sequence(candidate.tokenizer)
     items = windows.items if bos is None else [_begin_with(w, bos) for w in windows.items]
-    return Windows(items, windows.documents, [*windows.notes, note])
+    return replace(windows, items=items, notes=[*windows.notes, note])
 
 
 def _begin_with(window: Window, bos: int) -> Window:
     tokens = window.tokens.copy()
     tokens[0] = bos
-    return Window(
-        window.chunk, window.document, tokens, window.targets, window.first_position, window.offset
-    )
+    return replace(window, tokens=tokens)
 
 
 def _check_saved(ours: Windows, theirs: Windows) -> None:
@@ -167,6 +175,29 @@ def _check_saved(ours: Windows, theirs: Windows) -> None:
             f"{mine[first]} in the reference and {others[first]} in the candidate; both must come "
             "from one text and one tokeniser"
         )
+    if ours.known_documents and theirs.known_documents:
+        _check_documents(_names(ours), _names(theirs))
+
+
+def _check_documents(ours: np.ndarray, theirs: np.ndarray) -> None:
+    different = np.flatnonzero(ours != theirs)
+    if len(different):
+        first = int(different[0])
+        raise ComparisonError(
+            f"the two files disagree on the documents: position {first} belongs to "
+            f"{str(ours[first])!r} in the reference and to {str(theirs[first])!r} in the "
+            "candidate; save both with the same ids, or one of them without"
+        )
+
+
+def _names(windows: Windows) -> np.ndarray:
+    """The name of each position's document."""
+    return np.array(windows.documents)[_documents(windows)]
+
+
+def _documents(windows: Windows) -> np.ndarray:
+    sizes = [window.scored for window in windows.items]
+    return np.repeat([window.document for window in windows.items], sizes)
 
 
 def _targets(windows: Windows) -> np.ndarray:
@@ -176,16 +207,40 @@ def _targets(windows: Windows) -> np.ndarray:
 def _known_targets(ours: Windows, theirs: Windows) -> list[Window]:
     """The reference's windows, with tokens that only the candidate's file knows."""
     merged = np.where(_targets(ours) < 0, _targets(theirs), _targets(ours))
+    return [replace(w, targets=merged[w.offset : w.offset + w.scored]) for w in ours.items]
+
+
+def _known_documents(ours: Windows, theirs: Windows, name: str) -> Windows:
+    """The reference's windows, with documents that only the candidate's file knows."""
+    if ours.known_documents or not theirs.known_documents:
+        return ours
+    document = _documents(theirs)
+    items = [part for window in ours.items for part in _split(window, document)]
+    note = f"the document ids are those of {name!r}: the reference has none"
+    return replace(
+        theirs,
+        items=items,
+        notes=[*theirs.notes, note],
+        context=ours.context,
+        warmup=ours.warmup,
+    )
+
+
+def _split(window: Window, document: np.ndarray) -> list[Window]:
+    """`window`, cut wherever the document changes; `document` has an entry for each position."""
+    mine = document[window.offset : window.offset + window.scored]
+    edges = [0, *(np.flatnonzero(np.diff(mine)) + 1).tolist(), window.scored]
     return [
-        Window(
-            w.chunk,
-            w.document,
-            w.tokens,
-            merged[w.offset : w.offset + w.scored],
-            w.first_position,
-            w.offset,
+        replace(
+            window,
+            document=int(mine[start]),
+            # Files are not run again: the tokens only say which stream this is.
+            tokens=window.tokens if start == 0 else window.tokens[:0],
+            targets=window.targets[start:stop],
+            first_position=window.first_position + start,
+            offset=window.offset + start,
         )
-        for w in ours.items
+        for start, stop in itertools.pairwise(edges)
     ]
 
 

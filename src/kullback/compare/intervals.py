@@ -253,4 +253,5 @@ def _wilson(share: float, number: float, quantile: float) -> tuple[float, float]
 
 
 def _exp(value: float) -> float:
-    return math.exp(value) if value < 709.0 else math.inf
+    # NaN, an end that is not known, has to stay one.
+    return math.inf if value >= 709.0 else math.exp(value)

@@ -79,7 +79,9 @@ def read_positions(
         target = torch.from_numpy(token).to(q.values.device)
         p = p.to(q.values.device)
         scores = score(_first(p, events), _first(q, events), target.clamp(min=0))
-        _refuse_nan(scores.statistics["kl"], {"reference": p, "candidate": q}, group, windows)
+        if scores.statistics["kl"].isnan().any():
+            sides = {"reference": (reference, p), "candidate": (candidate, q)}
+            raise _not_finite(scores.statistics["kl"], sides, group, windows)
         columns = dict(scores.columns)
         for side, rows in (("p", p), ("q", q)):
             if rows.values.shape[1] > events:
@@ -228,11 +230,11 @@ def _padding_mass(values: Tensor, events: int) -> Tensor:
     return torch.sigmoid(values[:, events:].logsumexp(-1) - inside)
 
 
-def _refuse_nan(kl: Tensor, sides: dict[str, Rows], group: Sequence[Window], text: Windows) -> None:
-    bad = kl.isnan().nonzero()
-    if not len(bad):
-        return
-    row = int(bad[0, 0])
+def _not_finite(
+    kl: Tensor, sides: dict[str, tuple[Source, Rows]], group: Sequence[Window], text: Windows
+) -> NonFiniteError:
+    """The error that names the side, the place and the event of the first NaN in `kl`."""
+    row = int(kl.isnan().nonzero()[0, 0])
     ends = np.cumsum([window.scored for window in group])
     index = int(np.searchsorted(ends, row, side="right"))
     window = group[index]
@@ -240,16 +242,26 @@ def _refuse_nan(kl: Tensor, sides: dict[str, Rows], group: Sequence[Window], tex
         f"window {window.chunk} (document {text.documents[window.document]!r}), position "
         f"{window.first_position + row - int(ends[index]) + window.scored}"
     )
-    for side, rows in sides.items():
+    for side, (source, rows) in sides.items():
         values = rows.values[row]
         broken = (values.isnan() | values.isposinf()).nonzero()
         if len(broken) or values.isneginf().all():
             event = int(broken[0, 0]) if len(broken) else 0
-            raise NonFiniteError(
+            return NonFiniteError(
                 f"the {side}'s logits are not finite at {where}: event {event} is "
-                f"{float(values[event])}; half precision overflows, try --dtype float32"
+                f"{float(values[event])}; {_remedy(source, values)}"
             )
-    raise NonFiniteError(f"the comparison is not a number at {where}, though both sides are finite")
+    return NonFiniteError(
+        f"the comparison is not a number at {where}, though both sides are finite"
+    )
+
+
+def _remedy(source: Source, values: Tensor) -> str:
+    if source.windows is not None:
+        return "the file was saved so: find out where they came from, and save them again"
+    if values.dtype in (torch.float16, torch.bfloat16):
+        return "half precision overflows, try --dtype float32"
+    return "the checkpoint is damaged, or its layers overflow"
 
 
 def _to_batch(

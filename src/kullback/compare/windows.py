@@ -1,47 +1,29 @@
-"""Where the positions of a comparison come from: documents, cut into windows of tokens.
+"""Where the positions of a comparison come from: tokens of documents, cut into windows.
 
 A position counts when the model has seen enough context before it, so every window gives up
 its first `warmup` positions and scores the rest: logits at index j predict token j + 1, for
-j from `warmup` to the last but one. Documents are tokenised and cut one by one, because a
+j from `warmup` to the last but one. Documents are cut one by one, because a
 window that straddles two of them scores neither, and because intervals are clustered by
 document later. llama.cpp runs the documents together instead; that cut is here as well.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from kullback.errors import InputError, TextError
 
 __all__ = [
-    "Document",
-    "Splitting",
-    "Text",
     "Window",
     "Windows",
     "batches",
     "cut",
     "cut_as_llama_cpp",
     "first_tokens",
-    "read_documents",
 ]
-
-Splitting = Literal["files", "lines", "paragraphs", "jsonl"]
-Text = str | Path | Sequence["str | Path"]
-"""A `str` is text itself, a `Path` a file; a sequence of either is one item after another."""
-
-
-class Document(NamedTuple):
-    """One independent piece of text, and what to call it."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,113 +51,23 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """The windows of a whole text, the names of its documents, and what to know about the cut."""
+    """The windows of a whole text, the names of its documents, and what to know about the cut.
+
+    `context` and `warmup` are those of the cut, None where rows were saved without saying.
+    `known_documents` is False where a file stands for one document for want of ids.
+    """
 
     items: list[Window]
     documents: list[str]
     notes: list[str] = field(default_factory=list)
+    context: int | None = None
+    warmup: int | None = None
+    known_documents: bool = True
 
     @property
     def scored(self) -> int:
         """How many positions count, over all windows."""
         return sum(window.scored for window in self.items)
-
-
-def read_documents(text: Text, splitting: Splitting = "files") -> list[Document]:
-    """The documents in `text`, empty ones left out.
-
-    Each item (a file, or a string) is one document under "files", or is split into its lines,
-    its paragraphs (blank lines between), or the `"text"` fields of its JSON lines. Raises
-    `TextError` where nothing is left, a file is not UTF-8, or a JSON line has no text.
-
-    >>> [document.text for document in read_documents("one\\ntwo\\n\\nthree", "paragraphs")]
-    ['one\\ntwo', 'three']
-    """
-    items = [text] if isinstance(text, (str, Path)) else list(text)
-    split = _SPLITTERS.get(splitting)
-    if split is None:
-        raise InputError(f"documents={splitting!r}: choose one of {', '.join(_SPLITTERS)}")
-    documents = [
-        document
-        for number, item in enumerate(items, start=1)
-        for document in split(*_read(item, number))
-        if document.text.strip()
-    ]
-    if not documents:
-        raise TextError(
-            f"the text is empty: {len(items)} file(s) or string(s) hold no document "
-            f"under documents={splitting!r}; give text with --text"
-        )
-    return documents
-
-
-def _read(item: str | Path, number: int) -> tuple[str, str]:
-    if isinstance(item, str):
-        _refuse_file_name(item)
-        return f"text {number}", item
-    try:
-        return str(item), item.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TextError(f"cannot read the text {str(item)!r}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{str(item)!r} is not UTF-8 text (byte {error.start} is "
-            f"{error.object[error.start]:#04x}): convert it, for example with iconv"
-        ) from error
-
-
-def _refuse_file_name(text: str) -> None:
-    # A str is text, but one that names a file was almost surely meant as the file.
-    if len(text) < 256 and "\n" not in text and "\0" not in text and Path(text).is_file():
-        raise TextError(
-            f"text={text!r} is a string, so it would be the text itself, but a file of that "
-            f"name exists: pass pathlib.Path({text!r}) to read it"
-        )
-
-
-def _whole(name: str, text: str) -> list[Document]:
-    return [Document(name, text)]
-
-
-def _lines(name: str, text: str) -> list[Document]:
-    return [Document(f"{name}:{i}", line) for i, line in enumerate(text.splitlines(), start=1)]
-
-
-def _paragraphs(name: str, text: str) -> list[Document]:
-    paragraphs: list[Document] = []
-    start, held = 1, list[str]()
-    for number, line in enumerate([*text.splitlines(), ""], start=1):
-        if line.strip():
-            start = start if held else number
-            held.append(line)
-        elif held:
-            paragraphs.append(Document(f"{name}:{start}", "\n".join(held)))
-            held = []
-    return paragraphs
-
-
-def _json_lines(name: str, text: str) -> list[Document]:
-    documents = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TextError(f"{name}:{number} is not JSON ({error}): one object a line") from error
-        content = record.get("text") if isinstance(record, dict) else record
-        if not isinstance(content, str):
-            raise TextError(f'{name}:{number} has no string under "text": one object a line')
-        documents.append(Document(f"{name}:{number}", content))
-    return documents
-
-
-_SPLITTERS: dict[str, Callable[[str, str], list[Document]]] = {
-    "files": _whole,
-    "lines": _lines,
-    "paragraphs": _paragraphs,
-    "jsonl": _json_lines,
-}
 
 
 def cut(
@@ -222,7 +114,7 @@ def cut(
             f"{dropped} of {len(names)} documents are too short for a warmup of {warmup} tokens "
             "and were left out"
         )
-    return Windows(items, list(names), notes)
+    return Windows(items, list(names), notes, context=context, warmup=warmup)
 
 
 def cut_as_llama_cpp(
@@ -248,7 +140,7 @@ def cut_as_llama_cpp(
     items = [
         Window(i, 0, row, row[warmup + 1 :], warmup + 1, i * scored) for i, row in enumerate(rows)
     ]
-    return Windows(items, [name])
+    return Windows(items, [name], context=context, warmup=warmup, known_documents=False)
 
 
 def _check_sizes(context: int, warmup: int) -> None:
@@ -264,19 +156,33 @@ def _check_sizes(context: int, warmup: int) -> None:
 def first_tokens(windows: Windows, max_tokens: int | None) -> Windows:
     """The first whole windows that hold at most `max_tokens` tokens together.
 
-    A window without tokens (saved logits) counts its positions. Raises `TextError` when not
-    even the first fits.
+    A window without tokens (saved logits) counts its positions. Documents that are not reached
+    are dropped and counted in the notes. Raises `TextError` when not even the first window fits.
     """
     if max_tokens is None:
         return windows
     sizes = [max(len(window.tokens), window.scored) for window in windows.items]
     kept = int(np.searchsorted(np.cumsum(sizes), max_tokens, side="right"))
     if not kept:
+        unit = "tokens" if len(windows.items[0].tokens) else "positions"
         raise TextError(
-            f"max_tokens={max_tokens} is less than the first window, which has {sizes[0]}: raise "
-            "--max-tokens or lower --context"
+            f"max_tokens={max_tokens} is less than the first window, which has {sizes[0]} {unit}: "
+            f"give at least {sizes[0]}"
         )
-    return Windows(windows.items[:kept], windows.documents, windows.notes)
+    items = windows.items[:kept]
+    reached = {window.document for window in items}
+    lost = {window.document for window in windows.items} - reached
+    if not lost:
+        return replace(windows, items=items)
+    left = [i for i in range(len(windows.documents)) if i not in lost]
+    place = {document: i for i, document in enumerate(left)}
+    note = f"max_tokens={max_tokens} ends the text before {len(lost)} of its documents"
+    return replace(
+        windows,
+        items=[replace(window, document=place[window.document]) for window in items],
+        documents=[windows.documents[i] for i in left],
+        notes=[*windows.notes, note],
+    )
 
 
 def batches(windows: Sequence[Window], size: int) -> Iterator[list[Window]]:

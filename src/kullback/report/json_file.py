@@ -2,13 +2,15 @@
 
 The keys are those of `Comparison.to_dict`, described in `docs/compare.md`. The file is
 written beside its destination and then renamed onto it, so that whoever reads it never sees
-half a file, and an interrupted run leaves an older file as it was.
+half a file, and an interrupted run leaves an older file as it was. What is no regular file (a
+pipe, a device) cannot be renamed onto and is written to as it stands.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -24,11 +26,16 @@ def to_json(comparison: Comparison) -> str:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise `InputError` if no file can be written at `path`: ask before a long run, not after."""
+    """Raise `InputError` if nothing can be written at `path`: ask before a long run, not after."""
     path = Path(path)
-    folder = path.parent
-    if path.is_dir():
+    mode = _mode(path)
+    if mode is not None and stat.S_ISDIR(mode):
         raise InputError(f"cannot write JSON to {path}: it is a folder, name a file in it")
+    if mode is not None and not stat.S_ISREG(mode):
+        if not os.access(path, os.W_OK):
+            raise InputError(f"cannot write JSON to {path}: it is not writable")
+        return
+    folder = path.resolve().parent
     if not folder.is_dir():
         raise InputError(f"cannot write JSON to {path}: there is no folder {folder}, create it")
     if not os.access(folder, os.W_OK):
@@ -38,12 +45,34 @@ def check_writable(path: str | Path) -> None:
 def write_json(comparison: Comparison, path: str | Path) -> None:
     """Write the comparison to `path`, replacing a file that is there in one step.
 
-    Raises `InputError` when the folder is missing or not writable.
+    A symbolic link stays, and what it points to is replaced; into a pipe or a device the text
+    is written. Raises `InputError` where that cannot be.
     """
     path = Path(path)
     check_writable(path)
-    text = to_json(comparison)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    text, mode = to_json(comparison), _mode(path)
+    if mode is None or stat.S_ISREG(mode):
+        _replace(path.resolve(), text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def _mode(path: Path) -> int | None:
+    """What stands at `path`, links followed; None where nothing does."""
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(
+            f"cannot write JSON to {path}: {(error.strerror or str(error)).lower()}; choose "
+            "another place"
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    # A name of its own: one made from the file's could be too long where that is not.
+    handle, name = tempfile.mkstemp(prefix=".kullback-", dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,7 +1,7 @@
 """A comparison on the terminal: one sentence that answers, then the tables behind it.
 
 Every mean stands beside its interval. Nothing depends on colour, so that a pipe or a log file
-says the same as the screen, and everything fits 80 columns.
+says the same as the screen, and everything fits 80 columns; on fewer, rows wrap between words.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.progress import (
@@ -25,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from kullback.report.layout import Fitting, table_of
 from kullback.results import Comparison, ConfidenceBin, Estimate
 
 __all__ = ["headline", "print_comparison", "progress_bar", "render"]
@@ -54,11 +54,11 @@ def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
     parts: list[RenderableType] = [
         Text(headline(comparison, bits=bits), style="bold"),
         "",
-        _means(comparison, unit, scale),
+        Fitting(_means(comparison, unit, scale)),
         "",
-        _percentiles(comparison, unit, scale),
+        Fitting(_percentiles(comparison, unit, scale)),
         "",
-        _by_confidence(comparison, unit, scale),
+        Fitting(_by_confidence(comparison, unit, scale)),
         "",
         _notes(comparison),
     ]
@@ -144,7 +144,7 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
             for name, value in comparison.columns.items()
         ),
     ]
-    table = _table("Mean per position")
+    table = table_of("Mean per position")
     table.add_column("", no_wrap=True)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
@@ -162,7 +162,7 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
 
 def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
     # Ten columns of seven characters fit 80 only without padding beside the divider.
-    table = _table(f"Percentiles of the KL over positions, {unit}", padding=0)
+    table = table_of(f"Percentiles of the KL over positions, {unit}", padding=0)
     for title in _PERCENTILE_TITLES.values():
         table.add_column(title, justify="right", no_wrap=True)
     table.add_row(*(_short(comparison.percentiles[key] * scale) for key in _PERCENTILE_TITLES))
@@ -170,7 +170,7 @@ def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
 
 
 def _by_confidence(comparison: Comparison, unit: str, scale: float) -> Table:
-    table = _table("By the reference's top probability")
+    table = table_of("By the reference's top probability")
     table.add_column("from–to", no_wrap=True)
     table.add_column("positions", justify="right", no_wrap=True)
     table.add_column(f"KL, {unit}", justify="right", no_wrap=True)
@@ -229,19 +229,6 @@ def _notes(comparison: Comparison) -> Table:
 
 def _sentence(note: str) -> str:
     return note[:1].upper() + note[1:].rstrip(".") + "."
-
-
-def _table(title: str, padding: int = 1) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, padding, 0, 0),
-        show_edge=False,
-        header_style="",
-    )
 
 
 def _cells(estimate: Estimate, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:

@@ -66,7 +66,7 @@ class SavedArrays:
                 "vocabulary] or [chunks, positions, vocabulary], none of them empty"
             )
         windows = _windows(path, arrays, shape)
-        found = cls(path, keys[0], stored, shape, windows, windows.notes)
+        found = cls(path, keys[0], stored, shape, windows)
         found._check_space()
         return found
 
@@ -129,19 +129,27 @@ class SavedArrays:
 
 def _npy(path: Path) -> Mapping[str, Any]:
     try:
-        return {"logits": np.load(path, mmap_mode="r", allow_pickle=False)}
+        return {"logits": np.lib.format.open_memmap(path, mode="r")}
     except (ValueError, EOFError) as error:
         raise FileFormatError(f"{str(path)!r} is not a whole .npy file: {error}") from error
 
 
 def _npz(path: Path) -> Mapping[str, Any]:
     import zipfile
+    import zlib
 
+    if not zipfile.is_zipfile(path):
+        raise FileFormatError(
+            f"{str(path)!r} is not a whole .npz file: it is no archive, or its end is missing"
+        )
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with np.load(path, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{str(path)!r} is not a whole .npz file: {error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileFormatError(
+            f"{str(path)!r} is not a whole .npz file of numbers: an array in it is damaged, or "
+            "holds Python objects"
+        ) from error
 
 
 def _safetensors(path: Path) -> Mapping[str, Any]:
@@ -164,11 +172,17 @@ _READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
 
 
 def _tensor(values: Any, path: Path) -> Tensor:
-    # A mapped array is read-only, and torch wants to own what it can write to.
-    tensor = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
-    if not tensor.is_floating_point():
-        raise DtypeError(f"{str(path)!r} holds {tensor.dtype}: logits need a floating dtype")
-    return tensor
+    advice = "logits need a floating dtype: float16, float32, float64, or bfloat16 in safetensors"
+    if not isinstance(values, Tensor):
+        try:
+            # A copy: a mapped array is read-only, and torch wants to own what it can write to
+            # and to have its bytes in the order of this machine.
+            values = torch.from_numpy(np.array(values, values.dtype.newbyteorder("=")))
+        except TypeError as error:
+            raise DtypeError(f"{str(path)!r} holds {values.dtype}: {advice}") from error
+    if not values.is_floating_point():
+        raise DtypeError(f"{str(path)!r} holds {values.dtype}: {advice}")
+    return values
 
 
 def _windows(path: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> Windows:
@@ -195,8 +209,8 @@ def _windows(path: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> W
             )
     notes = []
     if ids is None and len(shape) == 2:
-        notes.append(f"{path.name} has no document ids: runs of {_BLOCK} rows stand for chunks")
-    return Windows(items, [str(name) for name in names], notes)
+        notes.append(f"no document ids in {path.name}: runs of {_BLOCK} rows stand for chunks")
+    return Windows(items, [str(name) for name in names], notes, known_documents=ids is not None)
 
 
 _NO_TOKENS = np.empty(0, dtype=np.int64)

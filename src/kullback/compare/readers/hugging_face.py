@@ -21,8 +21,9 @@ import torch
 
 from kullback.compare.provenance import file_hash, folder_hash, state_hash
 from kullback.compare.readers import Rows
+from kullback.compare.readers.placement import pick_device, pick_dtype
 from kullback.compare.windows import Window
-from kullback.errors import ComparisonError, InputError, MissingExtra
+from kullback.errors import ComparisonError, FileFormatError, InputError, MissingExtra
 
 __all__ = ["HuggingFaceModel", "beginning_of_sequence", "from_loaded", "load", "tokenize"]
 
@@ -93,12 +94,15 @@ def load(
     where it fails, also where the checkpoint lacks weights that would then be random.
     """
     transformers = _transformers()
+    wanted = pick_device(device)
     place, options, default, identity = _locate(name)
+    numbers = pick_dtype(dtype, default)
+    snapshot = _snapshot(transformers, place) if isinstance(place, str) else None
     try:
         with _quiet(transformers):
             tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(place, **options)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
-                place, dtype=_dtype(dtype, default), output_loading_info=True, **options
+                place, dtype=numbers, output_loading_info=True, **options
             )
     except (OSError, ValueError, KeyError) as error:
         raise ComparisonError(f"could not load the model {str(name)!r}: {error}") from error
@@ -108,10 +112,9 @@ def load(
             f"the checkpoint {str(name)!r} lacks {len(missing)} weights, which would be random "
             f"({missing[0]}, …): it is not a causal language model, or it is incomplete"
         )
-    model.eval().to(_device(device))
-    if not options and not Path(name).is_dir():
-        place = Path(transformers.utils.cached_file(str(name), "config.json")).parent
-        identity |= {"revision": place.name, "sha256": folder_hash(place)}
+    model.eval().to(wanted)
+    if snapshot is not None:
+        identity |= {"revision": snapshot.name, "sha256": folder_hash(snapshot)}
     return HuggingFaceModel(model, tokenizer, str(name), identity)
 
 
@@ -124,7 +127,7 @@ def from_loaded(
     """
     if tokenizer is None:
         raise InputError("a loaded model needs its tokeniser: pass tokenizer= or a pair")
-    wanted = _dtype(dtype, model.dtype)
+    wanted = pick_dtype(dtype, model.dtype)
     if wanted not in ("auto", model.dtype) or device not in (None, "auto", str(model.device)):
         raise InputError(
             f"the loaded model is {model.dtype} on {model.device}: convert and move it yourself, "
@@ -158,8 +161,26 @@ def _locate(name: str | Path) -> tuple[Any, dict[str, str], Any, dict[str, Any]]
         identity = {"kind": "GGUF model", "sha256": file_hash(path)}
         return path.parent, {"gguf_file": path.name}, torch.float32, identity
     if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise FileFormatError(
+                f"the folder {str(name)!r} holds no model: it has no config.json; name a folder "
+                "that save_pretrained wrote, or the .gguf file in it"
+            )
         return path, {}, "auto", {"kind": "Hugging Face model", "sha256": folder_hash(path)}
     return str(name), {}, "auto", {"kind": "Hugging Face model"}
+
+
+def _snapshot(transformers: Any, name: str) -> Path:
+    """The local folder of a model on the hub; its configuration is fetched to see that it is."""
+    try:
+        with _quiet(transformers):
+            return Path(transformers.utils.cached_file(name, "config.json")).parent
+    except (OSError, ValueError) as error:
+        raise ComparisonError(
+            f"there is no file or folder {name!r} here, and no model of that name could be "
+            "fetched from the Hugging Face hub: check the name, and the connection and access "
+            "if it is on the hub"
+        ) from error
 
 
 def _transformers() -> Any:
@@ -168,28 +189,6 @@ def _transformers() -> Any:
     except ImportError as error:
         raise MissingExtra("transformers", "models") from error
     return transformers
-
-
-def _dtype(dtype: Any, default: Any) -> Any:
-    if dtype is None:
-        return default
-    if isinstance(dtype, torch.dtype) or dtype == "auto":
-        return dtype
-    named = getattr(torch, str(dtype), None)
-    if not isinstance(named, torch.dtype) or not named.is_floating_point:
-        raise InputError(f"dtype={dtype!r}: choose auto, float32, bfloat16, float16 or float64")
-    return named
-
-
-def _device(device: str | None) -> torch.device:
-    if device not in (None, "auto"):
-        try:
-            return torch.device(device)
-        except RuntimeError as error:
-            raise InputError(f"device={device!r}: choose auto, cpu, cuda or mps") from error
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 @contextmanager
