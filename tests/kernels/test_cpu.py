@@ -16,6 +16,7 @@ from kullback.kernels import cpu
 from kullback.kernels.cpu_math import bounded_exp, cast, exp_to_zero, narrow, ratio_terms
 from kullback.kernels.cpu_rows import BLOCK
 
+HALF = [torch.bfloat16, torch.float16]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 
 
@@ -221,6 +222,25 @@ def test_first_events_that_mislead_the_guess(shift, spread):
     torch.testing.assert_close(
         found.log_normalizer_q - found.log_normalizer_p, expected, rtol=1e-6, atol=1e-7
     )
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "expected"),
+    [
+        ([3e38, -3e38], [-3e38, 3e38], torch.inf),  # 6e38, which float32 does not have
+        ([3e38, 0.0], [-3e38, 0.0], 3e38),
+        ([0.0, 3e38], [0.0, 0.0], np.log(2)),
+        ([-3e38, 1.0, -3e38], [3e38, -3e38, 3e38], torch.inf),
+        ([0.0, -3e38, 3e38], [-1.0, 3e38, 3e38], np.log(2)),
+    ],
+)
+def test_logits_whose_difference_is_beyond_the_largest_number(p, q, expected):
+    p, q = torch.tensor([p]), torch.tensor([q])
+    saved = cpu.kl_forward(p, q, normalized=False)
+    assert saved.kl.item() == pytest.approx(expected)
+    arguments = {"normalized": False, "needs": (True, True)}
+    grads = cpu.kl_backward(p, q, saved, torch.ones(1), **arguments)
+    assert not any(grad is None or grad.isnan().any() for grad in grads)
 
 
 @pytest.mark.parametrize("first", [-torch.inf, -1e9, torch.finfo(torch.float32).min])

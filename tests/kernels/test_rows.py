@@ -63,6 +63,10 @@ def test_mixed_and_half_precision(kernel, pair):
     found = kernel.kl_forward(p, q, normalized=False).kl
     assert found.dtype == (torch.float64 if torch.float64 in pair else torch.float32)
     assert found.tolist() == pytest.approx(truth(p.double(), q.double()), rel=2e-6)
+    statistics = kernel.row_statistics(p, q, torch.zeros(len(p), dtype=torch.int64))
+    # Rounding to float32 before or after the statistics' own sweep.
+    torch.testing.assert_close(statistics.kl, found, rtol=2e-6, atol=0)
+    assert (statistics.log_prob_p <= 0).all()
 
 
 @every
@@ -120,6 +124,31 @@ def test_equal_rows_are_exactly_zero(kernel, dtype, normalized):
     saved = kernel.kl_forward(p, p, normalized=normalized)
     grads = kernel.kl_backward(p, p, saved, torch.ones(20), normalized=normalized, needs=needs)
     assert all((grad == 0).all() for grad in grads)
+
+
+@every
+@pytest.mark.parametrize("constant", [0.0, 1e3, -1e4, 1e5])
+def test_rows_at_very_different_constants(kernel, constant):
+    """All that KL is here sits in an event with |d| > 20, whose q must not feel the constant."""
+    p = torch.tensor([[0.0, -120.0], [0.0, -60.0]]) - constant
+    q = torch.tensor([[0.25, -9.1], [3.3, -5.7]])
+    found = kernel.kl_forward(p, q, normalized=False)
+    assert found.kl.tolist() == pytest.approx(truth(p, q), rel=1e-6)
+    arguments = {"normalized": False, "needs": (False, True)}
+    _, grad = kernel.kl_backward(p, q, found, torch.ones(2), **arguments)
+    numbers = kernel.row_statistics(p, q, torch.tensor([1, 1]))
+    for i in range(2):
+        a, b = oracle.softmax(p[i].tolist()), oracle.softmax(q[i].tolist())
+        expected = [float(y - x) for x, y in zip(a, b, strict=True)]
+        # The constants leave the saved normalisers 2⁻⁵³ · 1e5 = 1e-11, of gradients of 1e-4.
+        assert grad[i].tolist() == pytest.approx(expected, rel=1e-6)
+        assert numbers.reverse_kl[i].item() == pytest.approx(float(oracle.kl(b, a)), rel=1e-6)
+        assert numbers.js[i].item() == pytest.approx(float(oracle.js(a, b)), rel=2e-6)
+        distance = float(oracle.total_variation(a, b))
+        assert numbers.total_variation[i].item() == pytest.approx(distance, rel=1e-6)
+        for log_prob, weights in ((numbers.log_prob_p, a), (numbers.log_prob_q, b)):
+            exact = float(oracle.mp.log(weights[1]))
+            assert log_prob[i].item() == pytest.approx(exact, rel=1e-6)
 
 
 @every
@@ -254,3 +283,58 @@ def test_statistics_at_the_edges(kernel):
     assert found.top_p[1] == 1  # the first of equals
     assert found.kl[2].isnan()
     assert found.log_prob_p.isnan().all()
+
+
+@every
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(20_000, 7), (50, 4099)])
+def test_no_statistic_passes_its_bound(kernel, dtype, shape):
+    """JS ≤ ln 2, TV ≤ 1, log-probabilities ≤ 0, for pairs of which many reach the bounds.
+
+    Numba divides sums of terms by sums of what bounds each term, so that its quotients cannot
+    pass the bound, and JS = ln 2 · (at most 1) is rounded once: to at most `dtype`'s own ln 2.
+    Torch sums probabilities that are each rounded, so that its values may pass by some units in
+    the last place.
+    """
+    generator = torch.Generator().manual_seed(12)
+    p, q = 20 * torch.randn(2, *shape, generator=generator).to(dtype)
+    q[::5] = torch.where(p[::5] > 0, -math.inf, q[::5]) if shape[1] > 7 else q[::5]
+    target = torch.where(torch.arange(shape[0]) % 2 == 0, p.argmax(-1), q.argmax(-1))
+    found = kernel.row_statistics(p, q, target)
+    slack = 1 + 4 * torch.finfo(dtype).eps if kernel is reference else 1.0
+    ln_2 = torch.tensor(math.log(2), dtype=dtype)
+    assert found.js.max() > 0.999 * ln_2
+    assert found.js.max() <= ln_2 * slack
+    assert found.total_variation.max() > 0.999
+    assert found.total_variation.max() <= slack
+    for log_prob, prob in (
+        (found.log_prob_p, found.top_prob_p),
+        (found.log_prob_q, found.top_prob_q),
+    ):
+        assert log_prob.max() <= 0
+        assert prob.max() <= 1
+
+
+@every
+def test_log_probs_of_all_but_certain_events(kernel):
+    """log p = −log1p(rest): the digits are in the rest, which 1 + rest does not hold."""
+    p = torch.tensor([[0.0, -9.0, -30.0], [-3e4, -1e4, -1e4 - 19.75], [0.0, 0.0, -80.0]])
+    target = torch.tensor([0, 1, 2])
+    found = kernel.row_statistics(p, p, target).log_prob_p.tolist()
+    exact = [
+        float(oracle.mp.log(oracle.softmax(row)[i]))
+        for row, i in zip(p.tolist(), target.tolist(), strict=True)
+    ]
+    # The contract in torch adds the rest to 1 in float32.
+    absolute = 6e-8 if kernel is reference else 0.0
+    assert found == pytest.approx(exact, rel=1e-6, abs=absolute)
+    masked = kernel.row_statistics(torch.tensor([[0.0, -math.inf]]), p[:1, :2], torch.tensor([1]))
+    assert masked.log_prob_p.item() == -math.inf
+
+
+@every
+def test_no_target_or_no_distribution_has_no_log_prob(kernel):
+    p = torch.tensor([[0.0, math.nan], [-math.inf, -math.inf], [0.0, math.inf]])
+    found = kernel.row_statistics(p, torch.zeros(3, 2), torch.zeros(3, dtype=torch.int64))
+    assert found.log_prob_p.isnan().all()
+    assert found.log_prob_q.tolist() == pytest.approx([-math.log(2)] * 3)

@@ -55,6 +55,13 @@ def row(*values):
             "p, row 1: event 1 is inf",
         ),
         (GOOD, row(-torch.inf, -torch.inf), {"space": "logits"}, NonFiniteError, "every event"),
+        (
+            GOOD,
+            row(-3.4e38, -3.4e38),
+            {"space": "logits"},
+            SpaceError,
+            r"q, row 1: the largest .*3\.4e\+38",
+        ),
         (GOOD, GOOD, {"smoothing": ("laplace", 1.0)}, InputError, "give .'additive'"),
         (GOOD, GOOD, {"smoothing": ("uniform", 1.5)}, InputError, "0 ≤ λ ≤ 1"),
         (GOOD, row(0.5, 0.6), {"smoothing": ("uniform", 0.5)}, SpaceError, r"sum to 1\.1"),
@@ -158,3 +165,12 @@ def test_smoothing_shrinks_and_makes_finite(smoothing):
     q = torch.tensor([0.2, 0.3, 0.5])
     bound = (1 - weight) * kl.kl_divergence(p, q)
     assert kl.kl_divergence(p, q, smoothing=smoothing) <= bound
+
+
+def test_masks_of_large_negative_numbers_are_no_obstacle():
+    """What a causal mask adds in practice; only a row of nothing else is refused."""
+    low = torch.finfo(torch.float32).min
+    p, q = torch.tensor([1.0, 2.0, low]), torch.tensor([1.5, 0.5, low])
+    for name in ("kl", "js", "total_variation"):
+        value = kl.f_divergence(p, q, name, space="logits")
+        torch.testing.assert_close(value, kl.f_divergence(p[:2], q[:2], name, space="logits"))

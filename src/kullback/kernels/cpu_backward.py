@@ -18,39 +18,40 @@ from kullback.kernels.cpu_math import (
     event,
     narrow,
     ratio_terms,
+    split,
 )
-from kullback.kernels.cpu_rows import BLOCK, LOOP, cached, split, within
+from kullback.kernels.cpu_rows import BLOCK, LOOP, cached, within
 
 __all__ = ["backward_rows"]
 
 
 @njit(**LOOP)
-def _gradient_q(a, b, shift, high, low, weight, plain, result):
+def _gradient_q(a, b, z, weight, plain, result):
     """w·(q − p) of a block, into `result`."""
     if plain:
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            change, _ = ratio_terms(difference(x, y, high, low))
-            result[i] = weight * bounded_exp(x - shift) * change
+            x, y = cast(a[i], z.p), cast(b[i], z.p)
+            change, _ = ratio_terms(difference(x, y, z))
+            result[i] = weight * bounded_exp(x - z.p) * change
     else:
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            result[i] = weight * event(x, y, shift, high, low)[1]
+            x, y = cast(a[i], z.p), cast(b[i], z.p)
+            result[i] = weight * event(x, y, z)[1]
 
 
 @njit(**LOOP)
-def _gradient_p(a, b, shift, high, low, weight, offset, plain, result):
+def _gradient_p(a, b, z, weight, offset, plain, result):
     """−w·p·(d + offset) of a block, into `result`; the offset is the row's divergence, or 0."""
     if plain:
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            slope = -difference(x, y, high, low) - offset
-            result[i] = weight * bounded_exp(x - shift) * slope
+            x, y = cast(a[i], z.p), cast(b[i], z.p)
+            slope = -difference(x, y, z) - offset
+            result[i] = weight * bounded_exp(x - z.p) * slope
     else:
-        zero, infinity = cast(0.0, shift), cast(math.inf, shift)
+        zero, infinity = cast(0.0, z.p), cast(math.inf, z.p)
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            p, _, _, d = event(x, y, shift, high, low)
+            x, y = cast(a[i], z.p), cast(b[i], z.p)
+            p, _, _, d = event(x, y, z)
             slope = infinity if d == -infinity else -d - offset
             result[i] = zero if p == zero else weight * p * slope
 
@@ -68,11 +69,11 @@ def backward_rows(
 ):  # fmt: skip
     result = np.empty(BLOCK, dtype=kl.dtype)
     for row in range(first, last):
-        shift, high, low = split(log_z_p[row], log_z_q[row] - log_z_p[row], kl[0])
-        # What rounding the shift took away goes into the weight.
-        scale = np.float64(weight[row]) * math.exp(np.float64(shift) - log_z_p[row])
-        w = cast(scale if weight[row] != 0.0 else 0.0, shift)
-        offset = cast(0.0, shift) if normalized else kl[row]
+        z = split(log_z_p[row], log_z_q[row] - log_z_p[row], kl[0])
+        # What rounding took from log Z_p goes into the weight.
+        scale = np.float64(weight[row]) * math.exp(np.float64(z.p) - log_z_p[row])
+        w = cast(scale if weight[row] != 0.0 else 0.0, z.p)
+        offset = cast(0.0, z.p) if normalized else kl[row]
         for start in range(0, events, BLOCK):
             size = min(BLOCK, events - start)
             a = p[row * p_stride + start : row * p_stride + start + size]
@@ -81,12 +82,12 @@ def backward_rows(
             at_q = row * grad_q_stride + start
             if w == 0.0:
                 result[:] = 0.0
-            plain = w != 0.0 and offset < math.inf and within(a, b, shift, high, low)
+            plain = w != 0.0 and offset < math.inf and within(a, b, z)
             if needs_p:
                 if w != 0.0:
-                    _gradient_p(a, b, shift, high, low, w, offset, plain, result)
+                    _gradient_p(a, b, z, w, offset, plain, result)
                 _store(result, target_p)
             if needs_q:
                 if w != 0.0:
-                    _gradient_q(a, b, shift, high, low, w, plain, result)
+                    _gradient_q(a, b, z, w, plain, result)
                 _store(result, grad_q[at_q : at_q + size])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -162,10 +162,8 @@ js_series = _polynomial(
         -6.74662343184510165e-08,
     ],
 )
-# 2·artanh(s)/s in s² ≤ 0.0242, for log1p(y) = 2·artanh(y/(2 + y)) with y ≤ 1/e.
-artanh_series = _polynomial(
-    [2 / (2 * n + 1) for n in range(5)], [2 / (2 * n + 1) for n in range(11)]
-)
+# 2·artanh(s)/(s·ln 2) in s² ≤ 0.0242, for log₂(1 + y) = 2·artanh(y/(2 + y))/ln 2 with y ≤ 1/e.
+log2_series = _polynomial(*([2 * LOG2_E / (2 * n + 1) for n in range(size)] for size in (5, 11)))
 # ln 2 as a part with trailing zeros, whose product with k is exact, and the rest.
 _ln2_high = _polynomial([0.693359375], [6.93147180369123816490e-01])
 _ln2_low = _polynomial([-2.12194440054690583e-4], [1.90821492927058770002e-10])
@@ -207,9 +205,38 @@ def exp_to_zero(x):
     return half * half if x < lowest else bounded_exp(x)
 
 
+class Normalizers(NamedTuple):
+    """What turns a pair of logits a, b into probabilities, in the working precision.
+
+    `p` is log Z_p rounded and `d` + `d_low` is log Z_q − log Z_p; `q` + `q_low` is their sum, so
+    that exp(a − p) and exp((b − q) − q_low) are both off by what rounding took from log Z_p.
+    """
+
+    p: float
+    q: float
+    q_low: float
+    d: float
+    d_low: float
+
+
 @njit(**ELEMENTWISE)
-def difference(a, b, high, low):
-    """d = log q − log p from two logits and log Z_q − log Z_p in two parts.
+def split(log_z_p, delta, like):
+    """The `Normalizers` of float64 log Z_p and delta = log Z_q − log Z_p."""
+    p, d = cast(log_z_p, like), cast(delta, like)
+    q = cast(np.float64(p) + delta, like)
+    q_low = cast((np.float64(p) - np.float64(q)) + delta, like)
+    return Normalizers(p, q, q_low, d, cast(delta - np.float64(d), like))
+
+
+@njit(**ELEMENTWISE)
+def less(x, high, low):
+    """x less high + low, large numbers first: only a function that may not reorder holds it so."""
+    return (x - high) - low
+
+
+@njit(**ELEMENTWISE)
+def difference(a, b, z):
+    """d = log q − log p of two logits under the `Normalizers` z; NaN where b − a is infinite.
 
     What rounding takes from b − a comes back by Knuth's two-sum: it matters where rows differ by
     a large constant and by little else.
@@ -217,7 +244,7 @@ def difference(a, b, high, low):
     plain = b - a
     back = plain - b
     lost = (b - (plain - back)) - (a + back)
-    return (plain - high) + (lost - low)
+    return (plain - z.d) + (lost - z.d_low)
 
 
 @njit(**ELEMENTWISE)
@@ -229,7 +256,7 @@ def ratio_terms(d):
 
 
 @njit(**ELEMENTWISE)
-def event(a, b, shift, high, low):
+def event(a, b, z):
     """(p, q − p, q − p − p·d, d) of one event, whatever a and b are.
 
     | logits                | p        | q − p        | q − p − p·d |
@@ -242,12 +269,13 @@ def event(a, b, shift, high, low):
     | NaN or +inf in either | NaN      | NaN          | NaN         |
     """
     zero, infinity, span = cast(0.0, a), cast(math.inf, a), cast(SPAN, a)
-    neither = a == -infinity and b == -infinity
-    either = a == -infinity or b == -infinity
     broken = not (a < infinity and b < infinity)
-    d = zero if neither else b - a if either else difference(a, b, high, low)
-    p = exp_to_zero(a - shift)
-    q = exp_to_zero(((b - shift) - high) - low)
+    log_p, log_q = a - z.p, less(b, z.q, z.q_low)
+    p, q = exp_to_zero(log_p), exp_to_zero(log_q)
+    d = difference(a, b, z)
+    # Not finite where a or b is −inf, and where b − a leaves the numbers though both are finite.
+    neither = log_p == -infinity and log_q == -infinity
+    d = d if abs(d) < infinity else zero if neither else log_q - log_p
     near = abs(d) <= span
     change, excess = ratio_terms(d if near else zero)
     difference_ = p * change if near else q - p
@@ -258,19 +286,20 @@ def event(a, b, shift, high, low):
 
 @njit(**ELEMENTWISE)
 def js_term(p, q, d):
-    """½ p log(p/m) + ½ q log(q/m) with m = (p + q)/2 and d = log q − log p.
+    """(t, p + q) of one event with d = log q − log p, such that JS = ln 2 · Σt/Σ(p + q).
 
-    For |d| ≤ 1 it is √(pq)·(z sinh z − cosh z log cosh z), z = d/2, as an even series that
-    begins at z²/2; beyond that, with M the larger of the two and y = e^(−|d|) the ratio,
-    ½M·(−(1 + y) log((1 + y)/2) − y|d|), which loses less than a digit.
+    t = (p log(p/m) + q log(q/m))/ln 2 with m = (p + q)/2. For |d| ≤ 1 it is
+    (2/ln 2)·√(pq)·(z sinh z − cosh z log cosh z), z = d/2, as an even series that begins at
+    z²/2; beyond that, with M the larger of the two and y = e^(−|d|) the ratio,
+    M·((1 + y)·(1 − log₂(1 + y)) − y|d|/ln 2), which loses less than a digit. The factor of M is
+    exactly 1 at y = 0, so that rounding does not lift t above p + q.
     """
-    one, half = cast(1.0, d), cast(0.5, d)
-    size = abs(d)
-    w = cast(0.25, d) * d * d
-    near = np.sqrt(p * q) * w * js_series(w)
+    one, zero, to_bits = cast(1.0, d), cast(0.0, d), cast(LOG2_E, d)
+    size, square = abs(d), d * d
+    near = np.sqrt(p * q) * (cast(0.5 * LOG2_E, d) * square) * js_series(cast(0.25, d) * square)
     larger = p if p > q else q
-    y = (q if p > q else p) / (larger if larger > cast(0.0, d) else one)
+    y = (q if p > q else p) / (larger if larger > zero else one)
     s = y / (cast(2.0, d) + y)
-    log_mean = s * artanh_series(s * s) - cast(LN_2, d)
-    far = half * larger * (-(one + y) * log_mean - (y * size if y > cast(0.0, d) else y))
-    return near if size <= one else far
+    rest = one - s * log2_series(s * s)
+    far = larger * ((one + y) * rest - (y * (to_bits * size) if y > zero else y))
+    return near if size <= one else far, p + q

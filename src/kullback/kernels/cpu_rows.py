@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 
 from kullback.kernels.cpu_math import (
+    LN_2,
     SPAN,
     bounded_exp,
     cast,
@@ -31,11 +32,13 @@ from kullback.kernels.cpu_math import (
     exp_to_zero,
     from_ordered,
     js_term,
+    less,
     ordered,
     ratio_terms,
+    split,
 )
 
-__all__ = ["BLOCK", "LOOP", "cached", "forward_rows", "split", "statistics_rows", "within"]
+__all__ = ["BLOCK", "LOOP", "cached", "forward_rows", "statistics_rows", "within"]
 
 # Two blocks and a result stay in the first-level cache.
 BLOCK = 1024
@@ -65,14 +68,14 @@ def cached(loop: Callable[..., None]) -> Any:
 
 
 @njit(**LOOP)
-def _plain_sums(a, b, shift, high, low):
+def _plain_sums(a, b, z):
     """Σp, Σ(q − p), Σ(q − p − p·d) of a block, and whether its |d| are all within SPAN."""
-    zero, one, span = cast(0.0, shift), cast(1.0, shift), cast(SPAN, shift)
+    zero, one, span = cast(0.0, z.p), cast(1.0, z.p), cast(SPAN, z.p)
     total, change, excess, outside = zero, zero, zero, zero
     for i in range(a.size):
-        x, y = cast(a[i], shift), cast(b[i], shift)
-        d = difference(x, y, high, low)
-        p = bounded_exp(x - shift)
+        x, y = cast(a[i], z.p), cast(b[i], z.p)
+        d = difference(x, y, z)
+        p = bounded_exp(x - z.p)
         relative_change, relative_excess = ratio_terms(d)
         total += p
         change += p * relative_change
@@ -82,11 +85,11 @@ def _plain_sums(a, b, shift, high, low):
 
 
 @njit(**LOOP)
-def _careful_sums(a, b, shift, high, low):
+def _careful_sums(a, b, z):
     """The sums of `_plain_sums` for a block with zeros, infinities or NaN in it."""
-    total, change, excess = cast(0.0, shift), cast(0.0, shift), cast(0.0, shift)
+    total, change, excess = cast(0.0, z.p), cast(0.0, z.p), cast(0.0, z.p)
     for i in range(a.size):
-        p, difference_, term, _ = event(cast(a[i], shift), cast(b[i], shift), shift, high, low)
+        p, difference_, term, _ = event(cast(a[i], z.p), cast(b[i], z.p), z)
         total += p
         change += difference_
         excess += term
@@ -94,22 +97,15 @@ def _careful_sums(a, b, shift, high, low):
 
 
 @njit(**LOOP)
-def split(shift, delta, like):
-    """The shift, and delta in two parts, in the precision of `like`."""
-    high = cast(delta, like)
-    return cast(shift, like), high, cast(delta - np.float64(high), like)
-
-
-@njit(**LOOP)
 def _pair_sums(a, b, shift, delta, like):
     """Σp, Σ(q − p), Σ(q − p − p·d) of a row in float64, for p = exp(a − shift)."""
-    near, high, low = split(shift, delta, like)
+    z = split(shift, delta, like)
     total, change, excess = 0.0, 0.0, 0.0
     for start in range(0, a.size, BLOCK):
         x, y = a[start : start + BLOCK], b[start : start + BLOCK]
-        t, c, e, inside = _plain_sums(x, y, near, high, low)
+        t, c, e, inside = _plain_sums(x, y, z)
         if not inside:
-            t, c, e = _careful_sums(x, y, near, high, low)
+            t, c, e = _careful_sums(x, y, z)
         total += np.float64(t)
         change += np.float64(c)
         excess += np.float64(e)
@@ -136,17 +132,17 @@ def _exp_sum(a, shift):
 @njit(**LOOP)
 def _log_normalizer(a, like):
     """(m, log Σexp(a − m)) for the maximum m; NaN where there is no distribution."""
-    floor = cast(-3e38, like)
-    top, best, total = cast(-math.inf, like), ordered(cast(-math.inf, like)), 0.0
+    empty, zero = cast(-math.inf, like), cast(0.0, like)
+    top, best, total = empty, ordered(empty), 0.0
     for start in range(0, a.size, BLOCK):
         x = a[start : start + BLOCK]
         key = _largest(x, like)
         if key > best:
             previous, best, top = top, key, from_ordered(key)
             total *= math.exp(np.float64(previous) - np.float64(top))
-        # A floor under the shift, for −inf − −inf would spoil the rows that begin with zeros.
-        total += np.float64(_exp_sum(x, top if not top < floor else floor))
-    return np.float64(top), math.log(total) if top != -math.inf else math.nan
+        # −inf − −inf would spoil the rows that begin with zeros.
+        total += np.float64(_exp_sum(x, top if top != empty else zero))
+    return np.float64(top), math.log(total) if top != empty else math.nan
 
 
 @njit(**LOOP)
@@ -169,7 +165,7 @@ def _kl_of_logits(a, b, like):
     m_p, l_p = _log_normalizer(a[:BLOCK], like)
     m_q, l_q = _log_normalizer(b[:BLOCK], like)
     # In this order rows that differ by a constant give that constant, and d = 0 exactly.
-    delta = (m_q - m_p) + (l_q - l_p)
+    delta = less(m_q, m_p, l_p - l_q)
     good = False
     if math.isfinite(m_p + l_p) and math.isfinite(delta):
         shift = np.float64(cast(m_p + l_p, like))
@@ -184,7 +180,7 @@ def _kl_of_logits(a, b, like):
     if not good:
         m_p, l_p = _log_normalizer(a, like)
         m_q, l_q = _log_normalizer(b, like)
-        log_z_p, delta = m_p + l_p, (m_q - m_p) + (l_q - l_p)
+        log_z_p, delta = m_p + l_p, less(m_q, m_p, l_p - l_q)
     shift = np.float64(cast(log_z_p, like))
     total, change, excess = _pair_sums(a, b, shift, delta, like)
     # What is left of the guess's error is below rounding once squared, but not in log Z.
@@ -210,54 +206,54 @@ def forward_rows(p, p_stride, q, q_stride, events, first, last, normalized, kl, 
 
 
 @njit(**LOOP)
-def within(a, b, shift, high, low):
+def within(a, b, z):
     """Whether |d| ≤ SPAN throughout a block, which also rules out infinities and NaN."""
-    zero, one, span = cast(0.0, shift), cast(1.0, shift), cast(SPAN, shift)
+    zero, one, span = cast(0.0, z.p), cast(1.0, z.p), cast(SPAN, z.p)
     outside = zero
     for i in range(a.size):
-        d = difference(cast(a[i], shift), cast(b[i], shift), high, low)
+        d = difference(cast(a[i], z.p), cast(b[i], z.p), z)
         outside += zero if abs(d) <= span else one
     return outside == zero
 
 
 @njit(**LOOP)
-def _statistic_sums(a, b, shift, high, low, sums):
-    """Adds a block to (Σp, Σ(q − p), reverse KL, JS, Σ|q − p|)."""
-    zero = cast(0.0, shift)
-    total, change, reverse, js, distance = zero, zero, zero, zero, zero
-    if within(a, b, shift, high, low):
+def _statistic_sums(a, b, z, sums):
+    """Adds a block to (Σp, Σ(p + q), reverse KL, JS in the unit of `js_term`, Σ|q − p|)."""
+    zero = cast(0.0, z.p)
+    total, both, reverse, js, distance = zero, zero, zero, zero, zero
+    if within(a, b, z):
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            d, p = difference(x, y, high, low), bounded_exp(x - shift)
+            x, y = cast(a[i], z.p), cast(b[i], z.p)
+            d, p = difference(x, y, z), bounded_exp(x - z.p)
             relative_change, relative_excess = ratio_terms(d)
             step, excess = p * relative_change, p * relative_excess
-            q = p + step
+            term, mass = js_term(p, p + step, d)
             total += p
-            change += step
+            both += mass
             reverse += d * step - excess
-            js += js_term(p, q, d)
+            js += term
             distance += abs(step)
     else:
         for i in range(a.size):
-            x, y = cast(a[i], shift), cast(b[i], shift)
-            p, step, excess, d = event(x, y, shift, high, low)
+            p, step, excess, d = event(cast(a[i], z.p), cast(b[i], z.p), z)
             q = p + step
+            term, mass = js_term(p, q, d)
             total += p
-            change += step
+            both += mass
             if abs(d) <= cast(SPAN, d):
                 reverse += d * step - excess
             else:
                 reverse += (q * d if q > zero else zero) - step
-            js += js_term(p, q, d)
+            js += term
             distance += abs(step)
-    for k, value in enumerate((total, change, reverse, js, distance)):
+    for k, value in enumerate((total, both, reverse, js, distance)):
         sums[k] += np.float64(value)
 
 
 @njit(**LOOP)
 def _entropy(a, top, like):
-    """log Σp − Σp log p / Σp for p = exp(a − top), the largest counted apart from the rest:
-    a row that is all but certain keeps the digits of what is left."""
+    """(H, log Z − top) for the largest entry `top`, which is counted apart from the rest: a row
+    that is all but certain keeps the digits of what is left, and log Z ≥ top is exact."""
     zero, one = cast(0.0, like), cast(1.0, like)
     largest, rest, weighted = 0.0, 0.0, 0.0
     for start in range(0, a.size, BLOCK):
@@ -272,8 +268,18 @@ def _entropy(a, top, like):
         largest += np.float64(at_top)
         rest += np.float64(below)
         weighted += np.float64(below_weighted)
-    total = largest + rest
-    return math.log(largest) + math.log1p(rest / largest) - weighted / total
+    log_z = math.log(largest) + math.log1p(rest / largest)
+    return log_z - weighted / (largest + rest), log_z
+
+
+@njit(**LOOP)
+def _of_one_side(x, event_, like):
+    """(entropy, log-probability of the event or NaN, place and probability of the largest)."""
+    place = _top(x, like)
+    top = cast(x[place], like)
+    entropy, log_z = _entropy(x, top, like)
+    log_prob = less(np.float64(cast(x[event_], like)), np.float64(top), log_z)
+    return entropy, log_prob if event_ >= 0 else math.nan, place, math.exp(-log_z)
 
 
 @cached
@@ -284,21 +290,14 @@ def statistics_rows(p, p_stride, q, q_stride, events, first, last, target, value
         a = p[row * p_stride : row * p_stride + events]
         b = q[row * q_stride : row * q_stride + events]
         values[0, row], log_z_p, log_z_q = _kl_of_logits(a, b, like)
-        shift, high, low = split(log_z_p, log_z_q - log_z_p, like)
+        z = split(log_z_p, log_z_q - log_z_p, like)
         sums[:] = 0.0
         for start in range(0, events, BLOCK):
-            x, y = a[start : start + BLOCK], b[start : start + BLOCK]
-            _statistic_sums(x, y, shift, high, low, sums)
-        # Rounding the shift scales p and q alike: divide it out.
-        total_p = sums[0]
-        values[1, row] = sums[2] / total_p
-        values[2, row] = sums[3] / total_p
-        values[3, row] = 0.5 * sums[4] / total_p
+            _statistic_sums(a[start : start + BLOCK], b[start : start + BLOCK], z, sums)
+        # Each over the sum of what bounds its terms one by one: no rounding passes the bound.
+        values[1, row] = sums[2] / sums[0]
+        values[2, row] = LN_2 * (sums[3] / sums[1])
+        values[3, row] = sums[4] / sums[1]
         event_ = target[row] if target.size > 0 else -1
-        values[6, row] = math.nan if event_ < 0 else np.float64(cast(a[event_], like)) - log_z_p
-        values[7, row] = math.nan if event_ < 0 else np.float64(cast(b[event_], like)) - log_z_q
-        tops[0, row], tops[1, row] = _top(a, like), _top(b, like)
-        values[4, row] = _entropy(a, cast(a[tops[0, row]], like), like)
-        values[5, row] = _entropy(b, cast(b[tops[1, row]], like), like)
-        values[8, row] = math.exp(np.float64(cast(a[tops[0, row]], like)) - log_z_p)
-        values[9, row] = math.exp(np.float64(cast(b[tops[1, row]], like)) - log_z_q)
+        values[4, row], values[6, row], tops[0, row], values[8, row] = _of_one_side(a, event_, like)
+        values[5, row], values[7, row], tops[1, row], values[9, row] = _of_one_side(b, event_, like)

@@ -53,7 +53,8 @@ class _RowDivergence(torch.autograd.Function):
         if overwrite_q:
             _refuse_shared_memory(p, q)
         rows_p, rows_q = _as_rows(p), _as_rows(q)
-        if _has_kernel(record, space_p, space_q):
+        fast = _has_kernel(record, space_p, space_q)
+        if fast:
             door = kernels.for_device(p, q)
             saved = door.kl_forward(rows_p, rows_q, normalized=space_p == "log_probs")
         else:
@@ -61,7 +62,9 @@ class _RowDivergence(torch.autograd.Function):
             unused = torch.zeros_like(value, dtype=accumulation_dtype(value))
             saved = RowDivergence(value, unused, unused.clone())
         if validate:
-            check_rows(rows_p, rows_q, space_p, space_q, saved.kl)
+            largest_p, largest_q = saved[1:] if fast else (rows_p.amax(-1), rows_q.amax(-1))
+            check_rows(rows_p, space_p, "p", saved.kl, largest_p)
+            check_rows(rows_q, space_q, "q", saved.kl, largest_q)
         shape = p.shape[:-1]
         return saved[0].reshape(shape), saved[1].reshape(shape), saved[2].reshape(shape)
 

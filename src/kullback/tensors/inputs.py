@@ -34,6 +34,9 @@ Array = Any
 
 SpacePair = Space | tuple[Space, Space]
 
+# A float64 normaliser of this size is right to 1e-7.
+_LARGEST_LOGIT = 1e9
+
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 SPACES: tuple[Space, ...] = ("probs", "log_probs", "logits")
@@ -180,19 +183,26 @@ def _events_last(x: Tensor, dim: int, side: str) -> Tensor:
     return x if dim == -1 else x.movedim(dim, -1)
 
 
-def check_rows(p: Tensor, q: Tensor, space_p: Space, space_q: Space, value: Tensor) -> None:
-    """Raise when a row of [rows, events] cannot be what `space=` says, naming the row.
+def check_rows(x: Tensor, space: Space, side: str, value: Tensor, largest: Tensor) -> None:
+    """Raise when a row of [rows, events] cannot be what `space` says, naming the row.
 
-    Logits are judged by the value alone, which is NaN exactly when a row holds NaN or +inf or
-    is −inf throughout, so that a second pass over them is only made to tell which.
+    Logits are judged by the row's value, which is NaN exactly when a row of either side holds NaN
+    or +inf or is −inf throughout, and by their `largest` (or their log-normaliser), so that a
+    second pass over them is only made to tell which.
     """
-    if space_p != "logits":
-        check_side(p, space_p, "p")
-    if space_q != "logits":
-        check_side(q, space_q, "q")
+    if space != "logits":
+        check_side(x, space, side)
+        return
     if bool(value.isnan().any()):
-        for x, side in ((p, "p"), (q, "q")):
-            _find_non_finite(x, side)
+        _find_non_finite(x, side)
+    beyond = largest.isfinite() & (largest.abs() > _LARGEST_LOGIT)
+    if bool(beyond.any()):
+        row = int(beyond.nonzero()[0])
+        raise SpaceError(
+            f"{side}, row {row}: the largest logit is {float(x[row].max()):.4g}, beside which the "
+            "differences that matter are rounded away: mask events with -inf rather than with "
+            "large negative numbers, and drop rows that are masked throughout"
+        )
 
 
 def check_side(x: Tensor, space: Space, side: str) -> None:
