@@ -57,7 +57,7 @@ def test_no_paths_of_one_machine() -> None:
 def test_a_machine_path_is_recognised() -> None:
     assert MACHINE_PATH.search("open('/" + "home/someone/model')")
     assert MACHINE_PATH.search("cd /" + "tmp/x")
-    assert not MACHINE_PATH.search("https://example.org/" + "home/page and ~/work/x and /usr/bin")
+    assert not MACHINE_PATH.search("https://example.org/" + "home/page and ~/job/x and /usr/bin")
 
 
 def anchor_of(heading: str) -> str:
