@@ -32,7 +32,8 @@ __all__ = [
     "log_normalizer",
     "log_power_mean",
     "make_pair",
-    "safe_sqrt",
+    "probabilities",
+    "safe_root",
     "times",
     "total",
 ]
@@ -80,10 +81,17 @@ def times(weight: Tensor, value: Tensor) -> Tensor:
     return torch.where(nothing, 0.0, weight * torch.where(nothing, 0.0, value))
 
 
-def safe_sqrt(x: Tensor) -> Tensor:
-    """√x with gradient 0 at x = 0, where the true one is infinite."""
+def safe_root(x: Tensor, order: float = 2.0) -> Tensor:
+    """x^(1/order) with gradient 0 at x = 0, where the true one is infinite."""
     zero = x == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, x) ** (1 / order))
+
+
+def probabilities(x: Tensor, space: Space) -> Tensor:
+    """The probabilities of `x`, events last, in the dtype of `x`."""
+    if space == "probs":
+        return x
+    return x.exp() if space == "log_probs" else torch.softmax(x, -1)
 
 
 def excess(p: Tensor, w: Tensor, x: Tensor) -> Tensor:

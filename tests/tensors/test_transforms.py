@@ -73,25 +73,25 @@ def test_compile_without_a_graph_break(name, backend):
     torch.testing.assert_close(plain_gradients(compiled, p, q), plain_gradients(function, p, q))
 
 
-def test_compiled_code_keeps_its_digits_near_equality():
-    """Inductor's own expm1 has none left at 1e-4: the kernels of this room do not call it."""
+@pytest.mark.parametrize(
+    # A wrong normaliser, by 1e-7 of d = 1e-5, enters total variation linearly and JS squared.
+    ("name", "of_value", "of_gradient"),
+    [("total_variation", 3e-4, 1e-6), ("js", 2e-6, 1e-5)],
+)
+def test_compiled_code_keeps_its_digits_near_equality(name, of_value, of_gradient):
+    """With inductor's own expm1 the errors are 2.8e-3 (of total variation) and, of JS, 4e-6 in
+    the value and 1.4e-3 in the gradient: each case fails for one of them."""
     torch._dynamo.reset()
     generator = torch.Generator().manual_seed(0)
     p = torch.randn(4, 500, generator=generator)
-    q = p + 1e-5 * torch.randn(4, 500, generator=generator)
-
-    def function(p, q):
-        sides = {"space": "logits"}
-        return kl.total_variation(p, q, **sides) + 1e4 * kl.js_divergence(p, q, **sides)
-
-    q.requires_grad_()
-    compiled = torch.compile(function, fullgraph=True)
-    value, exact = compiled(p, q), function(p.double(), q.double())
-    (grad,) = torch.autograd.grad(compiled(p, q).sum(), q)
+    q = (p + 1e-5 * torch.randn(4, 500, generator=generator)).requires_grad_()
+    function = on_logits(name)
+    value = torch.compile(function, fullgraph=True)(p, q)
+    exact = function(p.double(), q.double())
+    (grad,) = torch.autograd.grad(value.sum(), q)
     (exact_grad,) = torch.autograd.grad(exact.sum(), q)
-    # Float32 normalisers enter the first-order terms linearly, by 1e-7 of d = 1e-5.
-    torch.testing.assert_close(value.double(), exact, rtol=2e-2, atol=0)
-    assert (grad - exact_grad).norm() / exact_grad.norm() < 2e-2
+    torch.testing.assert_close(value.double(), exact, rtol=of_value, atol=0)
+    assert (grad - exact_grad).norm() / exact_grad.norm() < of_gradient
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from kullback.divergences import (
     alpha as alpha_record,
 )
 from kullback.errors import InputError
-from kullback.numerics import safe_sqrt
+from kullback.numerics import safe_root
 from kullback.tensors.apply import evaluate, open_smoothed, sum_rows
 from kullback.tensors.generator import generator_divergence
 from kullback.tensors.inputs import Array, SpacePair
@@ -201,7 +201,7 @@ def hellinger_distance(
         tensor(1.)
     """
     opened = open_smoothed(p, q, space, dim, smoothing, validate)
-    return opened.wrap(safe_sqrt(sum_rows(SQUARED_HELLINGER, opened, validate)))
+    return opened.wrap(safe_root(sum_rows(SQUARED_HELLINGER, opened, validate)))
 
 
 def chi_squared(

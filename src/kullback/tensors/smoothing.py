@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from kullback.errors import InputError
-from kullback.numerics import Space, compute_dtype
+from kullback.numerics import Space, compute_dtype, probabilities
 from kullback.tensors.guard import checked
 
 __all__ = ["Smoothing", "smooth"]
@@ -27,12 +26,7 @@ def smooth(x: Tensor, space: Space, smoothing: Smoothing, side: str, validate: b
     weight = _uniform_weight(smoothing, x.shape[-1])
     if validate:
         x = checked(x, space, side)
-    wide = x.to(compute_dtype(x))
-    if space == "logits":
-        probs = torch.softmax(wide, -1)
-    else:
-        probs = wide.exp() if space == "log_probs" else wide
-    return (1 - weight) * probs + weight / x.shape[-1]
+    return (1 - weight) * probabilities(x.to(compute_dtype(x)), space) + weight / x.shape[-1]
 
 
 def _uniform_weight(smoothing: Smoothing, events: int) -> float:

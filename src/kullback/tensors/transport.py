@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
-from kullback.numerics import Space, accumulation_dtype, compute_dtype, times, total
+from kullback.numerics import (
+    Space,
+    accumulation_dtype,
+    compute_dtype,
+    probabilities,
+    safe_root,
+    times,
+    total,
+)
 from kullback.tensors.guard import checked, guarded
 from kullback.tensors.inputs import Array, SpacePair, open_one, split_space, unwrap
 
@@ -96,12 +104,7 @@ def _open_side(
     if validate:
         rows = checked(rows, space, name)
         points = guarded(points, _refuse_non_finite)
-    rows = rows.to(dtype)
-    if space == "logits":
-        probs = torch.softmax(rows, -1)
-    else:
-        probs = rows.exp() if space == "log_probs" else rows
-    return _Side(probs, points.to(dtype)), wrap
+    return _Side(probabilities(rows.to(dtype), space), points.to(dtype)), wrap
 
 
 def _refuse_non_finite(support: Tensor) -> None:
@@ -140,9 +143,7 @@ def _by_quantiles(left: _Side, right: _Side, order: float) -> Tensor:
     pieces = torch.cat([start, levels], -1).diff(dim=-1)
     distance = (_at(left.support, levels_p, levels) - _at(right.support, levels_q, levels)).abs()
     cost = total(times(pieces, distance.to(pieces.dtype) ** order))
-    zero = cost == 0
-    root = torch.where(zero, 0.0, torch.where(zero, 1.0, cost) ** (1 / order))
-    return root.to(distance.dtype)
+    return safe_root(cost, order).to(distance.dtype)
 
 
 def _levels(probs: Tensor) -> Tensor:
