@@ -5,14 +5,12 @@
 
 from kullback import errors
 from kullback.compare import compare
-from kullback.results import Comparison, Estimate
-from kullback.tensors import (
-    Explanation,
+from kullback.distributions.doors import (
     alpha_divergence,
+    bhattacharyya_distance,
     chi_squared,
     cross_entropy,
     entropy,
-    explain,
     f_divergence,
     hellinger_distance,
     jeffreys_divergence,
@@ -22,12 +20,15 @@ from kullback.tensors import (
     total_variation,
     wasserstein_distance,
 )
+from kullback.results import Comparison, Estimate
+from kullback.tensors import Explanation, explain
 
 __all__ = [
     "Comparison",
     "Estimate",
     "Explanation",
     "alpha_divergence",
+    "bhattacharyya_distance",
     "chi_squared",
     "compare",
     "cross_entropy",

@@ -7,6 +7,9 @@ KullbackError (ValueError)
 │   ├── DtypeError            integers, complex numbers, or two kinds of array at once
 │   ├── SpaceError            not probabilities, log-probabilities or logits, as `space=` said
 │   └── NonFiniteError        NaN, or an infinity where none can stand
+├── DispatchError             two distributions that no exact rule answers for
+│   ├── NoClosedForm          nothing exact is known (also a NotImplementedError)
+│   └── AmbiguousClosedForm   two rules fit equally well
 ├── ComparisonError           two models or files that cannot be compared
 │   ├── TokenizerMismatch     different tokenisers or token streams
 │   ├── VocabularyMismatch    vocabularies that do not line up
@@ -22,12 +25,15 @@ step. Errors are ValueErrors, so code that already catches those keeps working.
 from __future__ import annotations
 
 __all__ = [
+    "AmbiguousClosedForm",
     "ComparisonError",
+    "DispatchError",
     "DtypeError",
     "FileFormatError",
     "InputError",
     "KullbackError",
     "MissingExtra",
+    "NoClosedForm",
     "NonFiniteError",
     "ShapeError",
     "SpaceError",
@@ -59,6 +65,18 @@ class SpaceError(InputError):
 
 class NonFiniteError(InputError):
     """NaN, or an infinity where a distribution cannot have one."""
+
+
+class DispatchError(KullbackError):
+    """No exact rule, or no single one, answers for two distributions."""
+
+
+class NoClosedForm(DispatchError, NotImplementedError):
+    """No closed form is known for this pair; the message names the call that estimates it."""
+
+
+class AmbiguousClosedForm(DispatchError):
+    """Two registered closed forms fit a pair equally well; the message says what to register."""
 
 
 class ComparisonError(KullbackError):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, SupportsFloat, TypeVar
 
 __all__ = ["PERCENTILES", "Comparison", "ConfidenceBin", "Estimate"]
 
@@ -30,14 +30,20 @@ PERCENTILES: Mapping[str, float] = {
 """The percentiles a `Comparison` keeps, by the key they have in its dictionary."""
 
 
+Number = TypeVar("Number", bound=SupportsFloat)
+
+
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Generic[Number]):
     """A number known up to an error: its value, an interval, and how the interval was made.
 
     `low` and `high` bound the interval of the given `confidence`; `stderr` is the standard
     error of `value`. All three are NaN when no interval can be formed. `evaluations` counts
     what the value was averaged over. `trusted` is False when the interval should not be
     leaned on; `diagnosis` then says why, and may also explain a trusted but unusual value.
+
+    The four numbers are floats, or tensors of one shape for a batch of distributions; then
+    `trusted` speaks for all of it, and `diagnosis` says how many elements it is about.
 
     >>> kl = Estimate(0.00737, 0.0051, 0.0096, stderr=0.0011, method="by document")
     >>> print(kl)
@@ -46,10 +52,10 @@ class Estimate:
     0.00737
     """
 
-    value: float
-    low: float
-    high: float
-    stderr: float = math.nan
+    value: Number
+    low: Number
+    high: Number
+    stderr: Number | float = math.nan
     confidence: float = 0.95
     method: str = ""
     evaluations: int = 0
@@ -57,10 +63,15 @@ class Estimate:
     diagnosis: str = ""
 
     def __float__(self) -> float:
-        return self.value
+        return float(self.value)
 
     def __str__(self) -> str:
-        if math.isnan(self.low) or math.isnan(self.high):
+        shape = tuple(getattr(self.value, "shape", ()))
+        if shape:
+            return f"{self.method}, shape {shape}: {self.value}" + (
+                f"\n{self.diagnosis}" if self.diagnosis else ""
+            )
+        if math.isnan(float(self.low)) or math.isnan(float(self.high)):
             return f"{_three_digits(self.value)} (no interval: {self.diagnosis or 'unknown'})"
         ends = f"[{_three_digits(self.low)}, {_three_digits(self.high)}]"
         doubt = "" if self.trusted else f", not to be trusted: {self.diagnosis}"
@@ -73,10 +84,10 @@ class Estimate:
         'inf'
         """
         return {
-            "mean": json_number(self.value),
-            "low": json_number(self.low),
-            "high": json_number(self.high),
-            "stderr": json_number(self.stderr),
+            "mean": json_number(float(self.value)),
+            "low": json_number(float(self.low)),
+            "high": json_number(float(self.high)),
+            "stderr": json_number(float(self.stderr)),
             "trusted": self.trusted,
             "diagnosis": self.diagnosis,
         }
@@ -242,5 +253,6 @@ def _json_tree(value: Any) -> Any:
     return json_number(value) if isinstance(value, float) else str(value)
 
 
-def _three_digits(value: float) -> str:
+def _three_digits(number: Any) -> str:
+    value = float(number)
     return f"{value:#.3g}" if value else "0"

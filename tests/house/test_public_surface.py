@@ -16,6 +16,7 @@ import kullback
 
 TWO_SIDED = [
     "alpha_divergence",
+    "bhattacharyya_distance",
     "chi_squared",
     "cross_entropy",
     "f_divergence",

@@ -3,6 +3,7 @@
 from kullback.tensors.explain import Event, Explanation, explain
 from kullback.tensors.families import (
     alpha_divergence,
+    bhattacharyya_distance,
     chi_squared,
     f_divergence,
     hellinger_distance,
@@ -18,6 +19,7 @@ __all__ = [
     "Event",
     "Explanation",
     "alpha_divergence",
+    "bhattacharyya_distance",
     "chi_squared",
     "cross_entropy",
     "entropy",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
@@ -35,6 +36,7 @@ from kullback.tensors.smoothing import Smoothing
 
 __all__ = [
     "alpha_divergence",
+    "bhattacharyya_distance",
     "chi_squared",
     "f_divergence",
     "hellinger_distance",
@@ -153,6 +155,31 @@ def renyi_divergence(
         raise InputError(f"alpha={alpha!r}: the Rényi divergence is defined for alpha ≥ 0")
     opened = open_smoothed(p, q, space, dim, smoothing, validate)
     return opened.wrap(renyi(opened, alpha, validate))
+
+
+def bhattacharyya_distance(
+    p: Array,
+    q: Array,
+    *,
+    space: SpacePair = "probs",
+    dim: int = -1,
+    smoothing: Smoothing | None = None,
+    validate: bool = True,
+) -> Array:
+    """D_B(p, q) = −log Σ √(pq) over `dim`, in nats: half the Rényi divergence of order ½.
+
+    Symmetric; +inf on disjoint supports. Arguments, result and errors are those of
+    `kl_divergence`.
+
+    Source: Kailath (1967), The Divergence and Bhattacharyya Distance Measures, eq. 1.
+
+    Example:
+        >>> import torch
+        >>> bhattacharyya_distance(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+        tensor(0.0347)
+    """
+    options: dict[str, Any] = {"smoothing": smoothing, "validate": validate}
+    return 0.5 * renyi_divergence(p, q, alpha=0.5, space=space, dim=dim, **options)
 
 
 def total_variation(

@@ -31,6 +31,7 @@ __all__ = [
     "expm1",
     "log_normalizer",
     "log_power_mean",
+    "log_ratio",
     "make_pair",
     "probabilities",
     "safe_root",
@@ -152,7 +153,7 @@ def make_pair(p: Tensor, q: Tensor, space_p: Space, space_q: Space) -> Pair:
     p, q = p.to(dtype), q.to(dtype)
     if space_p == space_q == "probs":
         log_p, log_q = _log(p), _log(q)
-        return Pair(p, q, log_p, log_q, _ratio_of_probs(p, q, log_p, log_q))
+        return Pair(p, q, log_p, log_q, log_ratio(p, q))
     log_p, log_q = _log_probs(p, space_p), _log_probs(q, space_q)
     prob_p = p if space_p == "probs" else log_p.exp()
     prob_q = q if space_q == "probs" else log_q.exp()
@@ -217,8 +218,10 @@ def _ratio_of_logits(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(empty_a | empty_b, d, ratio)
 
 
-def _ratio_of_probs(p: Tensor, q: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
+def log_ratio(p: Tensor, q: Tensor) -> Tensor:
     """log(q/p), from (q − p)/p where they are close: that difference is exact."""
     near = (q - p).abs() < 0.5 * p
     relative = (q - p) / torch.where(near, p, 1.0)
-    return torch.where(near, torch.where(near, relative, 0.0).log1p(), _difference(log_q, log_p))
+    return torch.where(
+        near, torch.where(near, relative, 0.0).log1p(), _difference(_log(q), _log(p))
+    )

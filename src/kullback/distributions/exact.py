@@ -1,0 +1,328 @@
+"""The exact divergences of two distributions, each from a closed form or by an identity.
+
+A question is answered, in this order, by the most specific closed form; by summing the events of
+two finite supports; by a proof from the supports that the answer is +inf. Nothing else: what has
+no exact answer raises `NoClosedForm`, which names the call that estimates it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from kullback.distributions.closed_forms.finite import aligned_log_probs
+from kullback.distributions.dispatch import Declined, find_closed_form
+from kullback.distributions.parameters import result_dtype
+from kullback.distributions.supports import escape, support_of
+from kullback.distributions.targets import target_of
+from kullback.divergences import Functional
+from kullback.errors import DtypeError, InputError, NoClosedForm, ShapeError
+from kullback.numerics import expm1, safe_root
+from kullback.tensors import kl_divergence as kl_of_rows
+from kullback.tensors import renyi_divergence as renyi_of_rows
+from kullback.tensors.function import row_divergence
+
+__all__ = [
+    "alpha_divergence",
+    "bhattacharyya_distance",
+    "chi_squared",
+    "cross_entropy",
+    "entropy",
+    "f_divergence",
+    "hellinger_distance",
+    "jeffreys_divergence",
+    "js_divergence",
+    "kl_divergence",
+    "kl_in_full",
+    "renyi_divergence",
+    "total_variation",
+    "wasserstein_distance",
+]
+
+
+def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
+    """KL(P‖Q) of two distributions, in nats, from a closed form.
+
+    Never negative, exactly 0 for equal parameters, +inf where the supports prove it; computed
+    wide, so that nearly equal float32 parameters keep their digits. Differentiable in both sides.
+
+    Args:
+        p: the reference, a `torch.distributions.Distribution`.
+        q: what stands in for it; batch shapes broadcast, event shapes must be equal.
+
+    Returns:
+        One value for each element of the broadcast batch shape, float32 or float64.
+
+    Raises:
+        NoClosedForm: nothing exact is known; `kullback.estimate(p, q)` estimates.
+        ShapeError: event shapes that differ, or batch shapes that do not broadcast.
+
+    Source: Kullback & Leibler (1951), eq. 2.4; each form names its own.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> kl_divergence(Normal(0.0, 1.0), Normal(1.0, 2.0))
+        tensor(0.4431)
+    """
+    check_pair(p, q)
+    return kl_in_full(p, q).to(result_dtype(p, q))
+
+
+def kl_in_full(p: Distribution, q: Distribution) -> Tensor:
+    """KL(P‖Q) before rounding: what closed forms of composed distributions are made of."""
+    return _resolve("kl", p, q, lambda a, b: kl_of_rows(a, b, space="log_probs", validate=False))
+
+
+def jeffreys_divergence(p: Distribution, q: Distribution) -> Tensor:
+    """J(P, Q) = KL(P‖Q) + KL(Q‖P), in nats; arguments and errors as `kl_divergence`.
+
+    Source: Jeffreys (1946), An Invariant Form for the Prior Probability, eq. 1.
+    """
+    check_pair(p, q)
+    return (kl_in_full(p, q) + kl_in_full(q, p)).to(result_dtype(p, q))
+
+
+def entropy(p: Distribution) -> Tensor:
+    """H(P) in nats, differential for densities: from a closed form.
+
+    Source: Cover & Thomas (2006), Elements of Information Theory, eqs. 2.1 and 8.1.
+    """
+    _check_distribution(p, "p")
+    return _entropy_in_full(p).to(result_dtype(p, p))
+
+
+def cross_entropy(p: Distribution, q: Distribution) -> Tensor:
+    """H(P, Q) = −∫ p log q = H(P) + KL(P‖Q), in nats; arguments and errors as `kl_divergence`.
+
+    Source: Cover & Thomas (2006), Elements of Information Theory, eq. 5.26.
+    """
+    check_pair(p, q)
+    return (_entropy_in_full(p) + kl_in_full(p, q)).to(result_dtype(p, q))
+
+
+def renyi_divergence(p: Distribution, q: Distribution, *, alpha: float) -> Tensor:
+    """R_α(P‖Q) = log ∫ p^α q^(1−α) / (α − 1), in nats; at α = 1 it is KL(P‖Q).
+
+    Arguments and errors as `kl_divergence`.
+
+    Source: van Erven & Harremoës (2014), Rényi Divergence and Kullback–Leibler Divergence, eq. 1.
+    """
+    check_pair(p, q)
+    return _renyi_in_full(p, q, alpha).to(result_dtype(p, q))
+
+
+def bhattacharyya_distance(p: Distribution, q: Distribution) -> Tensor:
+    """D_B(P, Q) = −log ∫ √(pq), half the Rényi divergence of order ½, in nats.
+
+    Source: Bhattacharyya (1943); Kailath (1967), eq. 1.
+    """
+    return 0.5 * renyi_divergence(p, q, alpha=0.5)
+
+
+def alpha_divergence(p: Distribution, q: Distribution, *, alpha: float) -> Tensor:
+    """D_α(P‖Q) = (∫ p^α q^(1−α) − 1) / (α(α − 1)): KL(P‖Q) at 1, KL(Q‖P) at 0.
+
+    Source: Cichocki & Amari (2010), Families of Alpha- Beta- and Gamma-Divergences, eq. 1.
+    """
+    check_pair(p, q)
+    return _alpha_in_full(p, q, alpha).to(result_dtype(p, q))
+
+
+def chi_squared(p: Distribution, q: Distribution) -> Tensor:
+    """χ²(P‖Q) = ∫ (p − q)² / q, Pearson's.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, section 2.4.1.
+    """
+    check_pair(p, q)
+    return (2 * _alpha_in_full(p, q, 2.0)).to(result_dtype(p, q))
+
+
+def hellinger_distance(p: Distribution, q: Distribution) -> Tensor:
+    """H(P, Q) = √(1 − ∫ √(pq)), between 0 and 1.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, section 2.4.1 (there
+    without the ½).
+    """
+    check_pair(p, q)
+    return safe_root(0.25 * _alpha_in_full(p, q, 0.5)).to(result_dtype(p, q))
+
+
+def js_divergence(p: Distribution, q: Distribution, *, weight: float = 0.5) -> Tensor:
+    """JS(P, Q) = w KL(P‖M) + (1 − w) KL(Q‖M), M = w P + (1 − w) Q: exact on finite supports.
+
+    Source: Lin (1991), Divergence Measures Based on the Shannon Entropy, eq. 4.1.
+    """
+    return _of_rows(target_of("js", weight=weight).record, p, q)
+
+
+def total_variation(p: Distribution, q: Distribution) -> Tensor:
+    """TV(P, Q) = ½ ∫ |p − q|, between 0 and 1.
+
+    Source: Tsybakov (2009), Introduction to Nonparametric Estimation, lemma 2.1.
+    """
+    return _of_rows(target_of("total_variation").record, p, q)
+
+
+def f_divergence(p: Distribution, q: Distribution, f: str | Functional) -> Tensor:
+    """D_f(P‖Q) for a divergence with a name or a record; exact where that divergence is.
+
+    Source: Csiszár (1967), Information-type Measures of Difference of Probability Distributions.
+    """
+    record = target_of(f).record if isinstance(f, (str, Functional)) else None
+    if record is None:
+        raise InputError(
+            "between distributions f is a name or a record of kullback.divergences; make a record "
+            "of a function, and kullback.estimate(p, q, record) estimates it"
+        )
+    check_pair(p, q)
+    whole: dict[str, Callable[[], Tensor]] = {
+        "kl": lambda: kl_divergence(p, q),
+        "reverse_kl": lambda: kl_divergence(q, p),
+        "jeffreys": lambda: jeffreys_divergence(p, q),
+        "chi_squared": lambda: chi_squared(p, q),
+        "squared_hellinger": lambda: hellinger_distance(p, q) ** 2,
+    }
+    known = whole.get(record.name)
+    return _of_rows(record, p, q) if known is None else known()
+
+
+def wasserstein_distance(p: Distribution, q: Distribution, *, order: float = 2.0) -> Tensor:
+    """W₂(P, Q), the root of the least mean squared distance, where it has a closed form.
+
+    Source: Peyré & Cuturi (2019), Computational Optimal Transport, eq. 2.41 (Gaussians) and
+    remark 2.30 (the line).
+    """
+    check_pair(p, q)
+    form = find_closed_form("wasserstein", type(p), type(q))
+    if form is not None and order == 2:
+        try:
+            return form.formula(p, q).to(result_dtype(p, q))
+        except Declined:
+            pass
+    raise no_closed_form("wasserstein", p, q, f"no rule of order {order:g} is registered")
+
+
+def _resolve(
+    name: str, p: Distribution, q: Distribution, of_rows: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    form = find_closed_form(name, type(p), type(q))
+    known = "no rule is registered for it"
+    if form is not None:
+        try:
+            return form.formula(p, q)
+        except Declined as declined:
+            known = str(declined)
+    rows = aligned_log_probs(p, q)
+    if rows is not None:
+        return of_rows(*rows)
+    proof = escape(p, q)
+    if proof is not None and bool(proof.where.all()):
+        return torch.full_like(proof.where, math.inf, dtype=result_dtype(p, q))
+    raise no_closed_form(name, p, q, known)
+
+
+def _entropy_in_full(p: Distribution) -> Tensor:
+    form = find_closed_form("entropy", type(p), None)
+    if form is not None:
+        try:
+            return form.formula(p)
+        except Declined:
+            pass
+    rows = aligned_log_probs(p, p)
+    if rows is not None:
+        return row_divergence(*rows, target_of("cross_entropy").record, "log_probs", "log_probs")
+    raise NoClosedForm(
+        f"the entropy of {type(p).__name__} has no closed form here: "
+        'kullback.estimate(p, p, "cross_entropy") estimates it'
+    )
+
+
+def _renyi_in_full(p: Distribution, q: Distribution, alpha: float) -> Tensor:
+    if not isinstance(alpha, (int, float)) or not 0 < alpha < math.inf:
+        raise InputError(f"alpha={alpha!r}: between distributions the order is 0 < alpha < ∞")
+    if alpha == 1:
+        return kl_in_full(p, q)
+    form = find_closed_form("renyi", type(p), type(q))
+    known = "no rule is registered for it"
+    if form is not None:
+        try:
+            return form.formula(p, q, alpha)
+        except Declined as declined:
+            known = str(declined)
+    rows = aligned_log_probs(p, q)
+    if rows is not None:
+        return renyi_of_rows(*rows, alpha=alpha, space="log_probs", validate=False)
+    proof = escape(p, q)
+    if alpha > 1 and proof is not None and bool(proof.where.all()):
+        return torch.full_like(proof.where, math.inf, dtype=result_dtype(p, q))
+    raise no_closed_form("renyi", p, q, known)
+
+
+def _alpha_in_full(p: Distribution, q: Distribution, alpha: float) -> Tensor:
+    """expm1((α − 1)·R_α)/(α(α − 1))."""
+    if alpha == 1:
+        return kl_in_full(p, q)
+    if alpha == 0:
+        return kl_in_full(q, p)
+    if alpha < 0:
+        return _alpha_in_full(q, p, 1 - alpha)
+    return expm1((alpha - 1) * _renyi_in_full(p, q, alpha)) / (alpha * (alpha - 1))
+
+
+def _of_rows(record: Functional, p: Distribution, q: Distribution) -> Tensor:
+    """The divergence of a record: a closed form of its name, or the sum over finite supports."""
+    check_pair(p, q)
+    return _resolve(
+        record.name, p, q, lambda a, b: row_divergence(a, b, record, "log_probs", "log_probs")
+    ).to(result_dtype(p, q))
+
+
+def check_pair(p: Any, q: Any) -> None:
+    """Two distributions over the same kind of event, with batch shapes that broadcast."""
+    _check_distribution(p, "p")
+    _check_distribution(q, "q")
+    if p.event_shape != q.event_shape:
+        raise ShapeError(
+            f"P ({type(p).__name__}) has events of shape {tuple(p.event_shape)} and Q "
+            f"({type(q).__name__}) of shape {tuple(q.event_shape)}: both must be over the same "
+            "events; torch.distributions.Independent makes batch dimensions into event dimensions"
+        )
+    if p.batch_shape == q.batch_shape or not p.batch_shape or not q.batch_shape:
+        return
+    try:
+        torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    except RuntimeError:
+        raise ShapeError(
+            f"batch shapes {tuple(p.batch_shape)} of P and {tuple(q.batch_shape)} of Q do not "
+            "broadcast: sizes must be equal or 1"
+        ) from None
+
+
+def _check_distribution(p: Any, side: str) -> None:
+    if not isinstance(p, Distribution):
+        raise DtypeError(
+            f"{side} is a {type(p).__name__} and the other side is a distribution: pass two "
+            "torch.distributions objects, or two tensors"
+        )
+
+
+def no_closed_form(name: str, p: Distribution, q: Distribution, known: str) -> NoClosedForm:
+    """The error for a pair without an exact answer: the pair, what is known, what estimates it."""
+    proof = escape(p, q)
+    if proof is None:
+        finite = "whether P has mass where Q has none is not known"
+    elif bool(proof.where.any()):
+        finite = f"it is +inf for some elements of the batch: {proof.reason}"
+    else:
+        finite = f"Q covers the support of P ({support_of(p).words}), so it may be finite"
+    pair = f"{type(p).__name__}, {type(q).__name__}"
+    asked = "p, q" if name == "kl" else f'p, q, "{name}"'
+    return NoClosedForm(
+        f"{name} of ({pair}) has no closed form here: {known}; {finite}. "
+        f"kullback.estimate({asked}) estimates it with an error"
+    )

@@ -1,0 +1,59 @@
+"""How closed forms read the parameters of a distribution: wide, as given, in one result dtype.
+
+A closed form computes in float64 wherever the device has it, so that float32 parameters lose
+nothing on the way, and the public door rounds the result once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Transform
+
+from kullback.numerics import accumulation_dtype, compute_dtype
+
+__all__ = ["given", "is_traced", "parameter_tensors", "result_dtype", "wide"]
+
+
+def wide(*parameters: Tensor) -> tuple[Tensor, ...]:
+    """The parameters in the dtype of accumulation: float64, save where a device has none."""
+    return tuple(x.to(accumulation_dtype(x)) for x in parameters)
+
+
+def given(distribution: Any) -> Literal["probs", "logits"]:
+    """Which of the two the distribution was made from, and which it only derives, with rounding.
+
+    torch keeps both in the instance once the second was asked for; the first one set is first.
+    """
+    for name in vars(distribution):
+        if name in ("probs", "logits"):
+            return name
+    return "logits"
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether values cannot be looked at: under `torch.compile` or a `torch.func` transform."""
+    from torch._C._functorch import is_functorch_wrapped_tensor
+
+    return torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x)
+
+
+def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:
+    """float64 when any parameter of either side is, else float32."""
+    return compute_dtype(*parameter_tensors(p), *parameter_tensors(q))
+
+
+def parameter_tensors(holder: Any) -> Iterator[Tensor]:
+    """Every tensor that a distribution holds, those of its parts included."""
+    for value in vars(holder).values():
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (Distribution, Transform)):
+            yield from parameter_tensors(value)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, (Distribution, Transform)):
+                    yield from parameter_tensors(item)
