@@ -70,7 +70,7 @@ def test_an_error_in_a_thread_reaches_the_caller(set_threads):
             raise RuntimeError("in a portion")
 
     with pytest.raises(RuntimeError, match="in a portion"):
-        cpu._over_rows(portion, 8, cpu.PORTION)
+        cpu.over_rows(portion, 8, cpu.PORTION)
 
 
 FORK = """

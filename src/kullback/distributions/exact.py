@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from kullback.distributions.closed_forms.finite import aligned_log_probs
 from kullback.distributions.dispatch import Declined, find_closed_form
-from kullback.distributions.parameters import result_dtype
+from kullback.distributions.parameters import is_traced, result_dtype
 from kullback.distributions.supports import escape, support_of
 from kullback.distributions.targets import target_of
 from kullback.divergences import Functional
@@ -220,9 +220,17 @@ def _resolve(
     rows = aligned_log_probs(p, q)
     if rows is not None:
         return of_rows(*rows)
+    return _infinite(name, p, q, known)
+
+
+def _infinite(name: str, p: Distribution, q: Distribution, known: str) -> Tensor:
+    """+inf where the supports prove it for the whole batch; `NoClosedForm` elsewhere."""
     proof = escape(p, q)
-    if proof is not None and bool(proof.where.all()):
-        return torch.full_like(proof.where, math.inf, dtype=result_dtype(p, q))
+    if proof is not None:
+        proven = torch.where(proof.where, math.inf, math.nan).to(result_dtype(p, q))
+        # Compiled or mapped code cannot look, and carries NaN where nothing is proven.
+        if is_traced(proof.where) or bool(proof.where.all()):
+            return proven
     raise no_closed_form(name, p, q, known)
 
 
@@ -257,9 +265,8 @@ def _renyi_in_full(p: Distribution, q: Distribution, alpha: float) -> Tensor:
     rows = aligned_log_probs(p, q)
     if rows is not None:
         return renyi_of_rows(*rows, alpha=alpha, space="log_probs", validate=False)
-    proof = escape(p, q)
-    if alpha > 1 and proof is not None and bool(proof.where.all()):
-        return torch.full_like(proof.where, math.inf, dtype=result_dtype(p, q))
+    if alpha > 1:
+        return _infinite("renyi", p, q, known)
     raise no_closed_form("renyi", p, q, known)
 
 

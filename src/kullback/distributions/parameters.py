@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.distributions import Distribution, Transform
+from torch.distributions.transforms import _InverseTransform
 
 from kullback.numerics import accumulation_dtype, compute_dtype
 
@@ -36,8 +38,6 @@ def given(distribution: Any) -> Literal["probs", "logits"]:
 
 def is_traced(x: Tensor) -> bool:
     """Whether values cannot be looked at: under `torch.compile` or a `torch.func` transform."""
-    from torch._C._functorch import is_functorch_wrapped_tensor
-
     return torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x)
 
 
@@ -46,14 +46,17 @@ def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:
     return compute_dtype(*parameter_tensors(p), *parameter_tensors(q))
 
 
-def parameter_tensors(holder: Any) -> Iterator[Tensor]:
+def parameter_tensors(holder: Any, seen: tuple[Any, ...] = ()) -> Iterator[Tensor]:
     """Every tensor that a distribution holds, those of its parts included."""
+    # A transform and its inverse may hold each other.
+    seen = (*seen, holder)
     for value in vars(holder).values():
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, (Distribution, Transform)):
-            yield from parameter_tensors(value)
+            if not any(value is known for known in seen):
+                yield from parameter_tensors(value, seen)
         elif isinstance(value, (list, tuple)):
             for item in value:
                 if isinstance(item, (Distribution, Transform)):
-                    yield from parameter_tensors(item)
+                    yield from parameter_tensors(item, seen)

@@ -70,10 +70,16 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Escape:
-    """Where P certainly puts mass that Q lacks: a mask of broadcast batch shape, and why."""
+    """Where P certainly puts mass that Q lacks, a mask of broadcast batch shape; and why."""
 
     where: Tensor
-    reason: str
+    of_p: Support
+    of_q: Support
+
+    @property
+    def reason(self) -> str:
+        """In words; looks at the values, which compiled code cannot."""
+        return f"P lives on {self.of_p.words}, Q on {self.of_q.words}"
 
 
 def escape(p: Any, q: Any) -> Escape | None:
@@ -89,16 +95,17 @@ def escape(p: Any, q: Any) -> Escape | None:
         return None
     batch = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     if of_p.kind != of_q.kind or of_p.discrete != of_q.discrete:
-        if {of_p.kind, of_q.kind} == {"one_hot", "multinomial"}:
+        # Counts and one-hot vectors lie in boxes of integers: nothing is proven by the names.
+        if of_p.discrete and of_q.discrete:
             return None
-        reason = f"P lives on {of_p.words}, which is nothing to Q, on {of_q.words}"
-        return Escape(torch.ones(batch, dtype=torch.bool, device=_device_of(p)), reason)
+        everywhere = torch.ones(batch, dtype=torch.bool, device=_device_of(p))
+        return Escape(everywhere, of_p, of_q)
     if of_p.low is None or of_p.high is None or of_q.low is None or of_q.high is None:
         return None
     outside = (of_p.low < of_q.low) | (of_p.high > of_q.high)
     for _ in p.event_shape:
         outside = outside.any(-1)
-    return Escape(outside.expand(batch), f"P lives on {of_p.words}, Q on {of_q.words}")
+    return Escape(outside.expand(batch), of_p, of_q)
 
 
 def support_of(distribution: Any) -> Support:

@@ -36,7 +36,7 @@ def kl_forward(p: Tensor, q: Tensor, *, normalized: bool) -> RowDivergence:
     def portion(first: int, last: int) -> None:
         forward_rows(*inputs, first, last, normalized, kl, log_z)
 
-    _over_rows(portion, rows, events)
+    over_rows(portion, rows, events)
     return RowDivergence(*map(torch.from_numpy, (kl, log_z[0], log_z[1])))
 
 
@@ -72,7 +72,7 @@ def kl_backward(
             *(needs[0], flat_p, needs[1], flat_q, stride_q),
         )
 
-    _over_rows(portion, rows, events)
+    over_rows(portion, rows, events)
     return grad_p, grad_q
 
 
@@ -87,7 +87,7 @@ def row_statistics(p: Tensor, q: Tensor, target: Tensor | None) -> RowStatistics
     def portion(first: int, last: int) -> None:
         statistics_rows(*inputs, first, last, targets, values, tops)
 
-    _over_rows(portion, rows, events)
+    over_rows(portion, rows, events)
     numbers, places = map(torch.from_numpy, (values, tops))
     return RowStatistics(*numbers[:8], *places, *numbers[8:])
 
@@ -119,7 +119,7 @@ def _empty_like(x: Tensor) -> Tensor:
     return memory.view(x.dtype).view(x.shape)
 
 
-def _over_rows(portion: Callable[[int, int], None], rows: int, events: int) -> None:
+def over_rows(portion: Callable[[int, int], None], rows: int, events: int) -> None:
     """Calls `portion(first, last)` until all rows are done, on torch's number of threads."""
     step = max(1, PORTION // events)
     threads = min(torch.get_num_threads(), -(-rows // step))

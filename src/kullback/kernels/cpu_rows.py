@@ -61,7 +61,7 @@ def cached(loop: Callable[..., None]) -> Any:
     on serving code compiled from an older version of whatever the loop calls.
     """
     digest = hashlib.sha256()
-    for name in ("cpu_math.py", "cpu_rows.py", "cpu_backward.py"):
+    for name in ("cpu_math.py", "cpu_rows.py", "cpu_backward.py", "cpu_normal.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     loop.__qualname__ += f"-{digest.hexdigest()[:16]}"
     return njit(cache=True, **LOOP)(loop)

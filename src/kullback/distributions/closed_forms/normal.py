@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import LogNormal, Normal
 
 from kullback.distributions.dispatch import closed_form
+from kullback.distributions.fused import fused_normal_kl
 from kullback.distributions.parameters import wide
 from kullback.numerics import scale_divergence
 
@@ -18,6 +19,9 @@ __all__: list[str] = []
 @closed_form("kl", Normal, Normal, source="Cover & Thomas (2006), example 8.1.2 and eq. 8.46")
 def _kl(p: Normal, q: Normal) -> Tensor:
     """½ (μ − ν)²/τ² + (σ²/τ² − 1)/2 − log(σ/τ)."""
+    fused = fused_normal_kl(p.loc, p.scale, q.loc, q.scale)
+    if fused is not None:
+        return fused
     z = (p.loc - q.loc) / q.scale
     return torch.addcmul(scale_divergence(p.scale, q.scale), z, z, value=0.5)
 

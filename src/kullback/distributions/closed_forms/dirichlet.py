@@ -1,0 +1,88 @@
+"""On the simplex: Dirichlet, whose KL is split into proportions and concentration; LogisticNormal.
+
+With totals p₀ and q₀, KL = q₀·KL(q̄‖p̄) of the mean proportions plus the Bregman divergence of
+Σ h(a_i) − h(a₀), h(x) = lgamma(x) − x log x + x, which is convex: two parts that cannot be
+negative, where the usual formula subtracts log-gammas in the thousands.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.distributions import Dirichlet, LogisticNormal
+
+from kullback.distributions.dispatch import closed_form
+from kullback.distributions.parameters import wide
+from kullback.numerics import exp_remainder, generalized_kl, lgamma_bregman
+
+__all__: list[str] = []
+
+
+@closed_form("kl", Dirichlet, Dirichlet, source="Penny (2001), KL-divergences of Dirichlet, eq. 2")
+def _kl(p: Dirichlet, q: Dirichlet) -> Tensor:
+    """lgamma(p₀) − lgamma(q₀) + Σ [lgamma(q_i) − lgamma(p_i) + (p_i − q_i)(ψ(p_i) − ψ(p₀))]."""
+    return _of_concentrations(*wide(p.concentration, q.concentration))
+
+
+def _of_concentrations(p: Tensor, q: Tensor) -> Tensor:
+    total_p = p.sum(-1, keepdim=True)
+    # The difference of the totals from the differences: exact where the sides are nearly equal.
+    step = (q - p).sum(-1, keepdim=True)
+    proportions = _proportions(p, q, step / total_p).sum(-1)
+    return proportions + _h(q, p).sum(-1) - _h(total_p + step, total_p).squeeze(-1)
+
+
+def _proportions(p: Tensor, q: Tensor, growth: Tensor) -> Tensor:
+    """q log(q/r) − q + r, r = p·q₀/p₀ and `growth` = q₀/p₀ − 1; their sum is q₀·KL(q̄‖p̄)."""
+    r = p * (1 + growth)
+    relative = ((q - p) - p * growth) / r
+    near = relative.abs() < 0.5
+    log_ratio = torch.where(near, torch.where(near, relative, 0.0).log1p(), q.log() - r.log())
+    return exp_remainder(q, r, -log_ratio)
+
+
+def _h(y: Tensor, x: Tensor) -> Tensor:
+    """The Bregman divergence of lgamma(x) − x log x + x."""
+    return lgamma_bregman(y, x) - generalized_kl(y, x)
+
+
+@closed_form("renyi", Dirichlet, Dirichlet, source="Gil et al. (2013)")
+def _renyi(p: Dirichlet, q: Dirichlet, alpha: float) -> Tensor:
+    """With R of concentration r = αp + (1 − α)q:
+
+    | order | value |
+    | --- | --- |
+    | α < 1 | α/(1 − α)·KL(R‖P) + KL(R‖Q) |
+    | α > 1 | KL(P‖Q) + KL(P‖R)/(α − 1); +inf where an r_i ≤ 0 |
+    """
+    one, other = wide(p.concentration, q.concentration)
+    mixed = one + (1 - alpha) * (other - one)
+    exists = (mixed > 0).all(-1)
+    mixed = torch.where(exists[..., None], mixed, one)
+    if alpha < 1:
+        of_p, of_q = _of_concentrations(mixed, one), _of_concentrations(mixed, other)
+        return alpha / (1 - alpha) * of_p + of_q
+    value = _of_concentrations(one, other) + _of_concentrations(one, mixed) / (alpha - 1)
+    return torch.where(exists, value, math.inf)
+
+
+@closed_form("entropy", Dirichlet, source="Ebrahimi, Soofi & Zhao (2011), eq. 4")
+def _entropy(p: Dirichlet) -> Tensor:
+    """Σ lgamma(p_i) − lgamma(p₀) + (p₀ − K) ψ(p₀) − Σ (p_i − 1) ψ(p_i)."""
+    (a,) = wide(p.concentration)
+    total = a.sum(-1)
+    log_beta = torch.lgamma(a).sum(-1) - torch.lgamma(total)
+    mean_logs = (total - a.shape[-1]) * torch.digamma(total)
+    return log_beta + mean_logs - ((a - 1) * torch.digamma(a)).sum(-1)
+
+
+@closed_form(
+    "kl", LogisticNormal, LogisticNormal, source="Aitchison & Shen (1980), section 2 (one-to-one)"
+)
+def _kl_logistic_normal(p: LogisticNormal, q: LogisticNormal) -> Tensor:
+    """The divergence of the log-ratios' Normals."""
+    from kullback.distributions.exact import kl_in_full
+
+    return kl_in_full(p.base_dist, q.base_dist)

@@ -1,0 +1,1 @@
+"""A `Picture` on the terminal, as SVG, and as a Plotly figure."""

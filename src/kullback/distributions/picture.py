@@ -1,0 +1,311 @@
+"""The picture of a divergence on the line: how surprising each x is, times how often it comes.
+
+KL(P‖Q) = ∫ p log(p/q). At each x the log-ratio log(p/q) says how much more P expects x than Q
+does, and p how often that counts. The integrand may be negative; adding q − p changes no integral
+and leaves p log(p/q) − p + q ≥ 0, so that shares of the divergence are shares.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from kullback.distributions.exact import check_pair, kl_divergence
+from kullback.distributions.grids import Grid, common_grid
+from kullback.distributions.parameters import given
+from kullback.distributions.supports import escape
+from kullback.divergences import KL
+from kullback.errors import NoClosedForm, ShapeError
+from kullback.numerics import make_pair
+from kullback.results import Estimate, json_number
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+    from rich.console import Group
+
+__all__ = ["Picture", "explain"]
+
+# Q has "almost nothing" where P gives a thousand times as much, as in the explain of tensors.
+_ALMOST_NONE = 1e-3
+_SHOWN = 0.1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What `explain` found for two distributions on the line; prints, and draws itself.
+
+    Attributes:
+        p_name: what P is.
+        q_name: what Q is.
+        kl: KL(P‖Q) in nats: a number where it is exact, else an `Estimate`.
+        reverse_kl: KL(Q‖P), likewise.
+        discrete: whether events are integers; then p and q are probabilities, else densities.
+        x: the points of the picture, rising and not evenly spaced.
+        p: the density of P at x.
+        q: the density of Q at x.
+        log_ratio: log(p/q), how surprising x is to who expected Q.
+        integrand: p log(p/q), the same weighted by how often x comes.
+        contribution: p log(p/q) − p + q, which has the same integral and is never negative.
+        cumulative: the share of KL(P‖Q) that lies at or below x; NaN where that is 0 or infinite.
+        beyond: the share that lies outside of the picture, in the tails.
+        verdict: where the divergence comes from, in words.
+    """
+
+    p_name: str
+    q_name: str
+    kl: float | Estimate[Any]
+    reverse_kl: float | Estimate[Any]
+    discrete: bool
+    x: Tensor
+    p: Tensor
+    q: Tensor
+    log_ratio: Tensor
+    integrand: Tensor
+    contribution: Tensor
+    cumulative: Tensor
+    beyond: float
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and text: valid JSON."""
+        curves = ("x", "p", "q", "log_ratio", "integrand", "contribution", "cumulative")
+        return {
+            "p_name": self.p_name,
+            "q_name": self.q_name,
+            "kl": _plain(self.kl),
+            "reverse_kl": _plain(self.reverse_kl),
+            "discrete": self.discrete,
+            **{name: [json_number(v) for v in getattr(self, name).tolist()] for name in curves},
+            "beyond": json_number(self.beyond),
+            "verdict": self.verdict,
+        }
+
+    def figure(self) -> Figure:
+        """P and Q above, the integrand below, as a Plotly figure to zoom into and to read off.
+
+        Raises:
+            MissingExtra: without Plotly; `pip install "kullback[plot]"`.
+        """
+        from kullback.distributions.drawing.interactive import figure
+
+        return figure(self)
+
+    def to_svg(self) -> str:
+        """The same as a static drawing, on any background, without Plotly."""
+        from kullback.distributions.drawing.svg import svg
+
+        return svg(self)
+
+    def _repr_html_(self) -> str:
+        return self.to_svg()
+
+    def __rich__(self) -> Group:
+        from kullback.distributions.drawing.terminal import render
+
+        return render(self)
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=80, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def explain(p: Distribution, q: Distribution) -> Picture:
+    """Where KL(P‖Q) of two distributions over numbers comes from, as a picture and in words.
+
+    Args:
+        p: the reference, over the reals or the integers, one distribution and no batch.
+        q: what stands in for it.
+
+    Raises:
+        ShapeError: events that are no numbers, or a batch of distributions.
+
+    Source: the terms are those of the generalised divergence of Csiszár (1991), Why Least Squares
+    and Maximum Entropy?, eq. 1.3.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> found = explain(Normal(0.0, 1.0), Normal(1.0, 2.0))
+        >>> print(found.verdict)
+        KL(P‖Q) = 0.4431 nats, exact. 56 % of it comes from −2.58 < x < 0.574, ...
+    """
+    check_pair(p, q)
+    for name, side in (("P", p), ("Q", q)):
+        if side.event_shape or side.batch_shape:
+            raise ShapeError(
+                f"explain draws one distribution over numbers against another, and {name} has "
+                f"batch shape {tuple(side.batch_shape)} and events of shape "
+                f"{tuple(side.event_shape)}: pass one of its elements, or one of its margins"
+            )
+    with torch.no_grad():
+        grid = common_grid(p, q)
+        pair = make_pair(grid.log_p, grid.log_q, "log_probs", "log_probs")
+        terms = KL.terms(pair)
+        kl, reverse = _divergence(p, q), _divergence(q, p)
+        shares = _shares(grid, terms, float(kl))
+        inside = grid.inside
+        return Picture(
+            p_name=_name(p),
+            q_name=_name(q),
+            kl=kl,
+            reverse_kl=reverse,
+            discrete=grid.discrete,
+            x=grid.x[inside],
+            p=pair.p[inside],
+            q=pair.q[inside],
+            log_ratio=-pair.d[inside],
+            integrand=torch.where(pair.p == 0, 0.0, -pair.p * pair.d)[inside],
+            contribution=terms[inside],
+            cumulative=shares.cumsum(0)[inside],
+            beyond=float(shares[~inside].sum()),
+            verdict=_verdict(p, q, grid, shares, kl, reverse),
+        )
+
+
+def _divergence(p: Distribution, q: Distribution) -> float | Estimate[Any]:
+    try:
+        return float(kl_divergence(p, q))
+    except NoClosedForm:
+        from kullback.distributions.estimate import estimate
+
+        return estimate(p, q)
+
+
+def _shares(grid: Grid, terms: Tensor, kl: float) -> Tensor:
+    """What each point's cell adds, as a share of all; NaN where there is nothing to share."""
+    added = grid.weight * terms
+    total = added.sum()
+    return added / total if 0 < kl < torch.inf else torch.full_like(added, torch.nan)
+
+
+def _plain(number: float | Estimate[Any]) -> Any:
+    return number.to_dict() if isinstance(number, Estimate) else json_number(number)
+
+
+def _name(side: Distribution) -> str:
+    """The distribution with its parameters, where these are numbers; else its class."""
+    kind = type(side).__name__
+    if "probs" in side.arg_constraints and "logits" in side.arg_constraints:
+        hidden = {"probs", "logits"} - {given(side)}
+    else:
+        hidden = set()
+    parameters = {k: getattr(side, k, None) for k in side.arg_constraints if k not in hidden}
+    if not parameters or not all(_is_number(value) for value in parameters.values()):
+        return kind
+    numbers = ", ".join(f"{k}={_number(float(v))}" for k, v in parameters.items())  # type: ignore[arg-type]
+    return f"{kind}({numbers})"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
+
+
+def _verdict(
+    p: Distribution,
+    q: Distribution,
+    grid: Grid,
+    shares: Tensor,
+    kl: float | Estimate[Any],
+    reverse: float | Estimate[Any],
+) -> str:
+    said = [_value("KL(P‖Q)", p, q, kl, "PQ", _lost(grid.log_p, grid.log_q, grid))]
+    if 0 < float(kl) < torch.inf:
+        said += _regions(grid, shares)
+        said += _almost_missed(grid)
+    said.append(_value("KL(Q‖P)", q, p, reverse, "QP", _lost(grid.log_q, grid.log_p, grid)))
+    return " ".join(said)
+
+
+def _lost(log_full: Tensor, log_thin: Tensor, grid: Grid) -> float:
+    """The mass of one side where the other has none."""
+    return float((grid.weight * log_full.exp())[log_thin == -torch.inf].sum())
+
+
+def _value(
+    name: str,
+    p: Distribution,
+    q: Distribution,
+    kl: float | Estimate[Any],
+    sides: str,
+    lost: float,
+) -> str:
+    """The number, how it is known, and why it is infinite when it is."""
+    if float(kl) == torch.inf:
+        proof = escape(p, q)
+        if proof is not None and bool(proof.where.all()):
+            full, thin = sides
+            where = f"{full} lives on {proof.of_p.words}, {thin} on {proof.of_q.words}"
+            mass = f", and {_percent(lost)} of {full}'s mass is where {thin} has none"
+            return f"{name} is infinite: {where}{mass if lost > 0 else ''}."
+        said = kl.diagnosis if isinstance(kl, Estimate) else ""
+        return f"{name} is infinite: {said or 'its integral diverges in the tails'}."
+    if isinstance(kl, Estimate):
+        return f"{name} = {kl} nats, by {kl.method}."
+    return f"{name} = {_number(kl)} nats, exact."
+
+
+def _regions(grid: Grid, shares: Tensor) -> list[str]:
+    """The stretches on which one side exceeds the other, those with most of it first."""
+    favours_p = grid.log_p > grid.log_q
+    empty = (grid.log_p == -torch.inf) & (grid.log_q == -torch.inf)
+    edges = ((favours_p[1:] != favours_p[:-1]) | (empty[1:] != empty[:-1])).nonzero()[:, 0] + 1
+    bounds = [0, *edges.tolist(), len(favours_p)]
+    found = []
+    for first, last in pairwise(bounds):
+        cells = slice(first, last)
+        mass = [float((grid.weight * d.exp())[cells].sum()) for d in (grid.log_p, grid.log_q)]
+        found.append((float(shares[cells].sum()), first, last, mass))
+    found.sort(key=lambda region: region[0], reverse=True)
+    said = []
+    for share, first, last, (of_p, of_q) in found:
+        if share >= _SHOWN and len(said) < 2:
+            which = "of it comes from" if not said else "from"
+            place = _place(grid, first, last)
+            said.append(
+                f"{share:.0%}".replace("%", " %")
+                + f" {which} {place}, where P has {_percent(of_p)} of its mass and Q "
+                f"{_percent(of_q)}"
+            )
+    return ["; ".join(said) + "."] if said else []
+
+
+def _place(grid: Grid, first: int, last: int) -> str:
+    """The stretch as an inequality; for integers its own first and last."""
+    x = grid.x
+    low = None if first == 0 else x[first] if grid.discrete else 0.5 * (x[first - 1] + x[first])
+    high = (
+        None if last == len(x) else x[last - 1] if grid.discrete else 0.5 * (x[last - 1] + x[last])
+    )
+    sign = "≤" if grid.discrete else "<"
+    if grid.discrete and last == first + 1:
+        return f"x = {_number(float(x[first]))}"
+    if low is not None and high is not None:
+        return f"{_number(float(low))} {sign} x {sign} {_number(float(high))}"
+    if low is not None:
+        return f"x {'≥' if grid.discrete else '>'} {_number(float(low))}"
+    return f"x {sign} {_number(float(high))}" if high is not None else "everywhere"
+
+
+def _almost_missed(grid: Grid) -> list[str]:
+    missed = (grid.log_q - grid.log_p <= math.log(_ALMOST_NONE)) & (grid.log_p > -torch.inf)
+    mass = float((grid.weight * grid.log_p.exp())[missed].sum())
+    if mass < _ALMOST_NONE:
+        return []
+    return [f"Q gives almost nothing (p/q ≥ 1000) to {_percent(mass)} of P's mass."]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}".replace("-", "−")

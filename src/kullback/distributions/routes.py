@@ -1,0 +1,225 @@
+"""The ways to an answer, and which one "auto" takes.
+
+A closed form answers with the divergence itself; every other way with the sum of a record's
+terms, from which `linking` makes the divergence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import MixtureSameFamily
+
+from kullback.distributions import exact as exactly
+from kullback.distributions import mixtures
+from kullback.distributions.answers import Answer, bounded, merged, with_infinite
+from kullback.distributions.integrands import value_apart
+from kullback.distributions.monte_carlo import monte_carlo
+from kullback.distributions.questions import Question
+from kullback.distributions.widening import in_float64
+from kullback.divergences import KL, Divergence, Functional
+from kullback.errors import InputError, NoClosedForm
+from kullback.results import Estimate
+
+__all__ = ["METHODS", "answer", "exact"]
+
+_APPROXIMATIONS: dict[str, Callable[[Any, Any], Tensor]] = {
+    "variational": mixtures.variational,
+    "matched_bound": mixtures.matched_bound,
+    "goldberger": mixtures.matched_bound,
+    "moment_matching": mixtures.moment_matching,
+    "unscented": mixtures.unscented,
+}
+
+METHODS = ("auto", "exact", "sum", "quadrature", "monte_carlo", *_APPROXIMATIONS)
+"""What `method=` of `estimate` can be."""
+
+
+def exact(question: Question, *, required: bool) -> Estimate[Tensor] | None:
+    """The closed form, or the proof of +inf, as an estimate without error; None if there is none.
+
+    Raises:
+        NoClosedForm: there is none and it is required.
+    """
+    if not question.are_distributions:
+        if required:
+            raise NoClosedForm("closed forms are known for torch.distributions only")
+        return None
+    try:
+        value = _closed_form(question)
+    except NoClosedForm:
+        if required:
+            raise
+        return None
+    infinite = value == torch.inf
+    reason = ""
+    if bool(infinite.any()) and any(found is not None for found in question.escapes):
+        reason = f"+inf: {question.reason}"
+    return Estimate(
+        value=value,
+        low=value.detach(),
+        high=value.detach(),
+        stderr=torch.zeros_like(value),
+        confidence=1.0,
+        method="closed form",
+        diagnosis=reason,
+    )
+
+
+def _closed_form(question: Question) -> Tensor:
+    p, q = in_float64(question.p), in_float64(question.q)
+    target, order = question.target, question.alpha
+    by_name: dict[str, Callable[[], Tensor]] = {
+        "cross_entropy": lambda: exactly.cross_entropy(p, q),
+        "hellinger": lambda: exactly.hellinger_distance(p, q),
+        "bhattacharyya": lambda: exactly.bhattacharyya_distance(p, q),
+        "alpha": lambda: exactly.alpha_divergence(p, q, alpha=0.5 if order is None else order),
+        "js": lambda: exactly.js_divergence(
+            p, q, weight=0.5 if question.weight is None else question.weight
+        ),
+    }
+    if target.name == "renyi" and order is not None:
+        return exactly.renyi_divergence(p, q, alpha=order)
+    if question.by_name and target.name in by_name:
+        return by_name[target.name]()
+    return exactly.f_divergence(p, q, target.record)
+
+
+def answer(question: Question, record: Functional, method: str) -> Answer:
+    """The sum of the record's terms, by the named way; by the best that applies for "auto"."""
+    if method in _APPROXIMATIONS:
+        return _approximation(question, record, method)
+    infinite = question.infinite(record)
+    if bool(infinite.all()) and infinite.numel():
+        value = torch.full(question.batch, torch.inf, dtype=torch.float64, device=infinite.device)
+        found = bounded(value, torch.zeros_like(value), "supports")
+    elif question.share_nothing:
+        value = torch.full(question.batch, value_apart(record), dtype=torch.float64)
+        return bounded(value, torch.zeros_like(value), "supports, which share no event")
+    elif method == "auto":
+        found = _automatic(question, record)
+    elif method == "monte_carlo":
+        found = _from_draws(question, record)
+    else:
+        found = _integral(question, record, method)
+    if bool(infinite.any()):
+        found = with_infinite(found, infinite, question.reason)
+    return found
+
+
+def _automatic(question: Question, record: Functional) -> Answer:
+    method = _suitable(question)
+    if method is None:
+        return _from_draws(question, record)
+    found = _integral(question, record, method)
+    # A value that was not shown finite stays in doubt: draws cannot show it either.
+    helped = ~found.trusted & found.value.isfinite() & ~question.infinite(record)
+    if bool(helped.any()):
+        drawn = _from_draws(question, record)
+        helped = helped & drawn.trusted
+        if bool(helped.any()):
+            found = merged(found, drawn, helped)
+    return found
+
+
+def _suitable(question: Question) -> str | None:
+    """The deterministic method that takes such events; None where only draws will do."""
+    discrete = question.is_discrete
+    if discrete is None or question.batch.numel() == 0:
+        return None
+    if discrete:
+        return "sum" if question.is_scalar else None
+    boxes = question.side_p.support.kind == question.side_q.support.kind == "box"
+    return "quadrature" if boxes and question.dimension <= 3 else None
+
+
+def _integral(question: Question, record: Functional, method: str) -> Answer:
+    p, q = question.p, question.q
+    options = {} if question.rtol is None else {"rtol": question.rtol}
+    if method == "sum":
+        from kullback.distributions.series import sum_over_support as route
+    elif question.is_scalar:
+        from kullback.distributions.quadrature import integrate as route
+    else:
+        from kullback.distributions.cubature import integrate as route
+    found = route(p, q, record, **options)
+    words = {"sum": "sum over the support", "quadrature": "quadrature"}[method]
+    made = bounded(found.value, found.error, f"{words}, bound on the error", found.evaluations)
+    unknown = found.value.isnan()
+    lowest = 0.0 if question.at_least_zero(record) else -torch.inf
+    highest = record.upper if isinstance(record, Divergence) else torch.inf
+    # The ends are cut where the mathematics ends; NaN, what is not known, becomes anything.
+    note = ((None, found.note),) if found.note else ()
+    return replace(
+        made,
+        low=torch.where(unknown | (made.low < lowest), lowest, made.low),
+        high=torch.where(unknown | (made.high > highest), highest, made.high),
+        stderr=torch.where(unknown, torch.inf, made.stderr),
+        trusted=found.trusted,
+        notes=note,
+    )
+
+
+def _from_draws(question: Question, record: Functional) -> Answer:
+    found = monte_carlo(
+        question.side_p,
+        question.side_q,
+        record,
+        rtol=question.rtol,
+        confidence=question.confidence,
+        budget=question.budget,
+    )
+    is_mixture = any(isinstance(x, MixtureSameFamily) for x in (question.p, question.q))
+    if record is KL and is_mixture:
+        return _between_bounds(question, found)
+    return found
+
+
+def _between_bounds(question: Question, found: Answer) -> Answer:
+    """The interval cut by bounds that hold for certain, where the components have some."""
+    try:
+        with torch.no_grad():
+            lower, upper = mixtures.bracket(question.p, question.q)
+    except InputError:
+        return found  # no closed form between the components, hence no bounds
+    everywhere = torch.ones_like(found.trusted)
+    notes = [(everywhere, f"bounds on mixtures: between {_range(lower)} and {_range(upper)}")]
+    beyond = (found.low > upper * (1 + 1e-9)) | (found.high < lower * (1 - 1e-9))
+    notes.append((beyond, "the draws contradict the bounds: sample and log_prob may disagree"))
+    return replace(
+        found,
+        low=torch.maximum(found.low, torch.minimum(lower, found.value)),
+        high=torch.minimum(found.high, torch.maximum(upper, found.value)),
+        trusted=found.trusted & ~beyond,
+        notes=(*found.notes, *notes),
+    )
+
+
+def _range(bound: Tensor) -> str:
+    low, high = float(bound.min()), float(bound.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g}…{high:.4g}"
+
+
+def _approximation(question: Question, record: Functional, method: str) -> Answer:
+    if record is not KL:
+        raise InputError(f'method="{method}" is for KL of mixtures, not for {record.name}')
+    if not question.are_distributions:
+        raise InputError(f'method="{method}" is for MixtureSameFamily and single components')
+    value = _APPROXIMATIONS[method](question.p, question.q)
+    lower, upper = mixtures.bracket(question.p, question.q)
+    note = f"an approximation; what holds is {_range(lower)} ≤ KL ≤ {_range(upper)}"
+    return Answer(
+        value=value,
+        low=lower,
+        high=upper,
+        stderr=torch.full_like(value, torch.nan),
+        trusted=torch.ones_like(value, dtype=torch.bool),
+        confidence=1.0,
+        method=f"{method.replace('_', ' ')} of mixtures, between bounds",
+        evaluations=0,
+        notes=((torch.ones_like(value, dtype=torch.bool), note),),
+    )
