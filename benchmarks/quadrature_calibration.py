@@ -26,6 +26,7 @@ from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 from kullback.distributions.quadrature import integrate
 from kullback.divergences import KL
 
+mp.mp.dps = 30
 Long = np.longdouble
 TAU = 2 * math.pi
 INF = math.inf
@@ -300,7 +301,8 @@ def pareto(scale: float, alpha: float) -> Side:
 
 
 def generalized_pareto(loc: float, scale: float, xi: float) -> Side:
-    end = loc - scale / xi if xi < 0 else INF
+    # The end is no float, and a rounded one would be another distribution.
+    end = Long(loc) - Long(scale) / Long(xi) if xi < 0 else INF
 
     def density(at: At) -> np.ndarray:
         if xi > 0:
@@ -310,7 +312,7 @@ def generalized_pareto(loc: float, scale: float, xi: float) -> Side:
         inside = at.above(loc) & (~at.above(end) if xi < 0 else True)
         return within(-log(scale) - (1 / Long(xi) + 1) * inner, inside)
 
-    width = min(scale, 0.5 * (end - loc))
+    width = min(scale, 0.5 * float(end - loc))
     upper = ("algebraic", 1 / xi) if xi > 0 else ("end", -1 / xi)
     return Side(
         "GeneralizedPareto",
@@ -626,16 +628,34 @@ def truth(p: Side, q: Side) -> float:
 
 
 def _half(p: Side, q: Side, place: Long, sign: int, reach: float, scale: float) -> Long:
-    # In log-distance everywhere: close to a landmark in the middle the panels hold e^u dx.
+    """One side of a landmark, in log-distance; panels are halved until nothing changes."""
     edges = np.minimum((EDGES + math.log(scale)).astype(Long), np.log(Long(reach)))
     edges = np.unique(edges)
-    width = np.diff(edges)[:, None]
-    u = edges[:-1, None] + width * NODES
+    low, high = edges[:-1], edges[1:]
+    found = _panels(p, q, place, sign, low, high)
+    total = Long(0)
+    for _ in range(40):
+        middle = (low + high) / 2
+        left, right = (_panels(p, q, place, sign, *ends) for ends in ((low, middle), (middle, high)))
+        open_ = np.abs(left + right - found) > 1e-19 * (abs(total) + np.sum(np.abs(left + right)))
+        total += np.sum((left + right)[~open_])
+        low, high = np.append(low[open_], middle[open_]), np.append(middle[open_], high[open_])
+        found = np.append(left[open_], right[open_])
+        if not len(low):
+            break
+    return total + np.sum(found)
+
+
+def _panels(
+    p: Side, q: Side, place: Long, sign: int, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    width = (high - low)[:, None]
+    u = low[:, None] + width * NODES
     at = At(place, sign, u)
     log_p, log_q = p.log_density(at), q.log_density(at)
-    weighed = np.exp(log_p + u) * (log_p - log_q)
-    weighed = np.where(np.exp(log_p + u) == 0, Long(0), weighed)
-    return np.sum(weighed * WEIGHTS * width)
+    here = np.exp(log_p + u)
+    weighed = np.where(here == 0, Long(0), here * (log_p - log_q))
+    return np.sum(weighed * WEIGHTS * width, axis=1)
 
 
 @dataclass(frozen=True)
@@ -663,7 +683,8 @@ class Outcome:
 
     @property
     def relative_error(self) -> float:
-        return abs(self.value - self.truth) / abs(self.truth)
+        gap = abs(self.value - self.truth)
+        return gap / abs(self.truth) if self.truth else gap
 
 
 def run_pair(p: Side, q: Side) -> Outcome:

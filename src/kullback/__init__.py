@@ -11,6 +11,7 @@ from kullback.distributions.doors import (
     chi_squared,
     cross_entropy,
     entropy,
+    explain,
     f_divergence,
     hellinger_distance,
     jeffreys_divergence,
@@ -20,8 +21,9 @@ from kullback.distributions.doors import (
     total_variation,
     wasserstein_distance,
 )
+from kullback.distributions.estimate import estimate
 from kullback.results import Comparison, Estimate
-from kullback.tensors import Explanation, explain
+from kullback.tensors import Explanation
 
 __all__ = [
     "Comparison",
@@ -34,6 +36,7 @@ __all__ = [
     "cross_entropy",
     "entropy",
     "errors",
+    "estimate",
     "explain",
     "f_divergence",
     "hellinger_distance",

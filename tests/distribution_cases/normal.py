@@ -8,6 +8,7 @@ import mpmath as mp
 from torch.distributions import LogNormal, Normal
 
 from distribution_cases import DistributionCase, Numbers, integral
+from line_densities import renyi_case, total_variation_case
 
 
 def log_normal_density(loc: Any, scale: Any) -> Any:
@@ -40,6 +41,11 @@ ONE, OTHER = (0.5, 1.5), (-1.0, 0.75)
 CASES = [
     DistributionCase("kl", Normal, ONE, Normal, OTHER, kl_by_quadrature),
     DistributionCase("kl", LogNormal, ONE, LogNormal, OTHER, kl_by_quadrature),
+    renyi_case("normal", ONE, OTHER, 0.5),
+    renyi_case("normal", ONE, (-1.0, 2.0), 2.0),
+    # The crossings solve a quadratic; at equal scales there is one, half way.
+    total_variation_case("normal", ONE, OTHER, (-2.9281879326054811, -0.0718120673945190)),
+    total_variation_case("normal", ONE, (-1.0, 1.5), (-0.25,)),
     DistributionCase("entropy", Normal, ONE, Normal, ONE, entropy_by_quadrature),
     DistributionCase("wasserstein", Normal, ONE, Normal, OTHER, wasserstein_by_quantiles),
 ]

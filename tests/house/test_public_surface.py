@@ -36,6 +36,7 @@ SURFACE = sorted(
         "compare",
         "entropy",
         "errors",
+        "estimate",
         "explain",
         "wasserstein_distance",
     ]

@@ -16,7 +16,6 @@ from torch.distributions import Distribution
 
 from kullback.distributions.factors import scale_factor
 from kullback.distributions.parameters import is_traced, parameter_tensors, wide
-from kullback.numerics import diagonal
 
 __all__ = ["affine_image", "exponential_image", "logarithm_image"]
 
@@ -56,7 +55,7 @@ def _known(x: Tensor, condition: Tensor) -> Tensor | None:
 Rule = Callable[[Any, Tensor, Tensor], Distribution | None]
 
 
-def _location_scale(kind: type[Distribution]) -> Rule:
+def _location_scale(kind: Any) -> Rule:
     def rule(p: Any, a: Tensor, b: Tensor) -> Distribution:
         loc, scale = wide(p.loc, p.scale)
         return kind(a + b * loc, b.abs() * scale, validate_args=False)
@@ -64,7 +63,7 @@ def _location_scale(kind: type[Distribution]) -> Rule:
     return rule
 
 
-def _scaled(kind: type[Distribution], *names: str, rate: str = "") -> Rule:
+def _scaled(kind: Any, *names: str, rate: str = "") -> Rule:
     """b·X alone, b > 0: the parameter `rate` shrinks, or "scale" grows, with it."""
 
     def rule(p: Any, a: Tensor, b: Tensor) -> Distribution | None:

@@ -62,11 +62,14 @@ def merged(first: Answer, second: Answer, where: Tensor) -> Answer:
     }
     of_first = tuple((~where if mask is None else mask & ~where, w) for mask, w in first.notes)
     of_second = tuple((where if mask is None else mask & where, w) for mask, w in second.notes)
+    method = first.method
+    if second.method != method:
+        method = f"{method}; for {int(where.sum())} of {where.numel()} {second.method}"
     return replace(
         first,
         **numbers,
         confidence=min(first.confidence, second.confidence),
-        method=f"{first.method}; where that fails {second.method}",
+        method=method,
         evaluations=first.evaluations + second.evaluations,
         notes=of_first + of_second,
     )
@@ -78,7 +81,8 @@ def with_infinite(found: Answer, infinite: Tensor, reason: str) -> Answer:
         name: torch.where(infinite, torch.inf, getattr(found, name))
         for name in ("value", "low", "high")
     }
-    rest = tuple((None if mask is None else mask & ~infinite, w) for mask, w in found.notes)
+    # What a route says of itself is about the same elements.
+    rest = tuple((mask & ~infinite, words) for mask, words in found.notes if mask is not None)
     return replace(
         found,
         **numbers,

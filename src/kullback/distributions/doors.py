@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec
 from torch.distributions import Distribution
 
 from kullback import tensors
-from kullback.distributions import exact
+from kullback.distributions import exact, picture
 
 __all__ = [
     "alpha_divergence",
@@ -17,6 +17,7 @@ __all__ = [
     "chi_squared",
     "cross_entropy",
     "entropy",
+    "explain",
     "f_divergence",
     "hellinger_distance",
     "jeffreys_divergence",
@@ -50,6 +51,7 @@ bhattacharyya_distance = _for_both(tensors.bhattacharyya_distance, exact.bhattac
 chi_squared = _for_both(tensors.chi_squared, exact.chi_squared)
 cross_entropy = _for_both(tensors.cross_entropy, exact.cross_entropy)
 entropy = _for_both(tensors.entropy, exact.entropy)
+explain = _for_both(tensors.explain, picture.explain)
 f_divergence = _for_both(tensors.f_divergence, exact.f_divergence)
 hellinger_distance = _for_both(tensors.hellinger_distance, exact.hellinger_distance)
 jeffreys_divergence = _for_both(tensors.jeffreys_divergence, exact.jeffreys_divergence)

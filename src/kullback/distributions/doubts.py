@@ -19,7 +19,7 @@ INFINITE_VARIANCE = 0.5
 
 _SLOW_MEAN, _NO_MEAN = 0.7, 1.0
 # By fewer points than these the mean, or its variance, is carried too narrowly to look normal.
-_FEW, _FEW_FOR_VARIANCE = 100, 500
+_FEW, _FEW_FOR_VARIANCE, _TOO_FEW_FOR_VARIANCE = 100, 200, 10
 # So many standard errors away from its known mean, and farther than rounding goes, the control is
 # no accident.
 _BROKEN, _ROUNDING = 7.0, 1e-9
@@ -39,9 +39,13 @@ def doubts(
         spent: how many points there were.
     """
     found = [(infinite, "a draw of one side fell where the other's log_prob is −inf")]
-    shape = tail.shape
-    # The shape alone errs where the bulk ends in a bound and a few light-tailed values pass it.
-    heavy = ~infinite & ~(tail.carriers_of_variance >= _FEW_FOR_VARIANCE)
+    # The shape alone errs where the bulk ends in a bound and a few light-tailed values pass it;
+    # and where so few have all the variance, it does not matter what shape they have.
+    carriers = tail.carriers_of_variance
+    shape = torch.where(
+        carriers < _TOO_FEW_FOR_VARIANCE, tail.shape.clamp(min=INFINITE_VARIANCE), tail.shape
+    )
+    heavy = ~infinite & ~(carriers >= _FEW_FOR_VARIANCE)
     heaviness = {
         (INFINITE_VARIANCE, _SLOW_MEAN): "may have no variance: the interval may be too short",
         (_SLOW_MEAN, _NO_MEAN): "has no variance: the interval is too short",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kullback.distributions.linking import linked
-from kullback.distributions.questions import Question, check_sides
+from kullback.distributions.questions import ask
 from kullback.distributions.routes import METHODS, answer, exact
 from kullback.distributions.sampling import seeded
 from kullback.distributions.targets import NAMES, target_of
@@ -46,11 +46,12 @@ def estimate(
     | "sum" | over the integers, as far as the tail matters | ± bound on the error |
     | "quadrature" | over one to three dimensions | ± bound on the error |
     | "monte_carlo" | a mean over draws of P and Q | of the given confidence |
-    | "variational", "matched_bound", "moment_matching", "unscented" | approximations of KL | bounds |
+    | "variational", "matched_bound", … | an approximation, of KL between mixtures | bounds |
 
     "auto" takes the first of these that answers; for KL of Gaussian mixtures in many dimensions
-    Monte Carlo, its interval cut by the bounds. The approximations are for mixtures and come only
-    by name: their interval consists of bounds that hold, and may leave the value outside.
+    Monte Carlo, its interval cut by the bounds. The approximations ("moment_matching" and
+    "unscented" are the other two) come only by name: their interval consists of bounds that hold,
+    and may leave the value outside.
 
     P and Q need `log_prob(x)`, and `sample(shape)` unless an integral answers; torch's
     distributions, Pyro's, flows and the user's own all do. Where `batch_shape` or `event_shape`
@@ -62,14 +63,15 @@ def estimate(
         divergence: a name, as in `kullback.distributions.targets.NAMES`, "wasserstein", or a
             record of `kullback.divergences`, the user's own included.
         method: see above; "goldberger" is another name of "matched_bound".
-        rtol: relative error to aim at: 1e-8 for integrals and sums, 1e-2 for Monte Carlo if None.
+        rtol: relative error to aim at: 1e-9 for integrals and sums, 1e-2 for Monte Carlo if None.
         confidence: of the interval, where it comes from draws. Bounds have confidence 1.
         generator: makes the draws reproducible. `sample` takes none, so the global generators are
             seeded from it while drawing and put back afterwards; without it they are used.
         alpha: the order, for "renyi" and "alpha".
         weight: of P in the mixture, for "js".
         order: of the Wasserstein distance, 2 if None.
-        budget: the most points for each element of the batch that Monte Carlo may take.
+        budget: the most points for each element of the batch that Monte Carlo may take, besides
+            its pilot run.
 
     Returns:
         An `Estimate`: `value`, `low`, `high` and `stderr` are tensors of the broadcast batch
@@ -105,20 +107,9 @@ def estimate(
         raise InputError(f"divergence={divergence!r} is not one of {names}, nor a record")
     target = target_of(divergence, alpha, weight)
     with seeded(generator):
-        side_p, side_q, batch = check_sides(p, q)
-        question = Question(
-            p=p,
-            q=q,
-            side_p=side_p,
-            side_q=side_q,
-            target=target,
-            by_name=isinstance(divergence, str),
-            alpha=alpha,
-            weight=weight,
-            rtol=rtol,
-            confidence=confidence,
-            budget=budget,
-            batch=batch,
+        named = isinstance(divergence, str)
+        question = ask(
+            p, q, target, rtol, confidence, budget, by_name=named, alpha=alpha, weight=weight
         )
         known = exact(question, required=method == "exact") if method in _WITH_EXACT else None
         if known is not None:

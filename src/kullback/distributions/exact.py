@@ -17,6 +17,7 @@ from torch.distributions import Distribution
 
 from kullback.distributions.closed_forms.finite import aligned_log_probs
 from kullback.distributions.dispatch import Declined, find_closed_form
+from kullback.distributions.integrands import infinite_without
 from kullback.distributions.parameters import is_traced, result_dtype
 from kullback.distributions.supports import escape, support_of
 from kullback.distributions.targets import target_of
@@ -208,8 +209,13 @@ def wasserstein_distance(p: Distribution, q: Distribution, *, order: float = 2.0
 
 
 def _resolve(
-    name: str, p: Distribution, q: Distribution, of_rows: Callable[[Tensor, Tensor], Tensor]
+    name: str,
+    p: Distribution,
+    q: Distribution,
+    of_rows: Callable[[Tensor, Tensor], Tensor],
+    without: tuple[bool, bool] = (True, False),
 ) -> Tensor:
+    """The exact answer; `without`: whether it is +inf once Q, or P, lacks mass of the other."""
     form = find_closed_form(name, type(p), type(q))
     known = "no rule is registered for it"
     if form is not None:
@@ -220,17 +226,25 @@ def _resolve(
     rows = aligned_log_probs(p, q)
     if rows is not None:
         return of_rows(*rows)
-    return _infinite(name, p, q, known)
+    return _infinite(name, p, q, known, without)
 
 
-def _infinite(name: str, p: Distribution, q: Distribution, known: str) -> Tensor:
+def _infinite(
+    name: str,
+    p: Distribution,
+    q: Distribution,
+    known: str,
+    without: tuple[bool, bool] = (True, False),
+) -> Tensor:
     """+inf where the supports prove it for the whole batch; `NoClosedForm` elsewhere."""
-    proof = escape(p, q)
-    if proof is not None:
-        proven = torch.where(proof.where, math.inf, math.nan).to(result_dtype(p, q))
+    sides = zip(((p, q), (q, p)), without, strict=True)
+    found = (escape(*pair) for pair, matters in sides if matters)
+    proofs = [proof.where for proof in found if proof is not None]
+    if proofs:
+        where = torch.stack(proofs).any(0)
         # Compiled or mapped code cannot look, and carries NaN where nothing is proven.
-        if is_traced(proof.where) or bool(proof.where.all()):
-            return proven
+        if is_traced(where) or bool(where.all()):
+            return torch.where(where, math.inf, math.nan).to(result_dtype(p, q))
     raise no_closed_form(name, p, q, known)
 
 
@@ -285,7 +299,11 @@ def _of_rows(record: Functional, p: Distribution, q: Distribution) -> Tensor:
     """The divergence of a record: a closed form of its name, or the sum over finite supports."""
     check_pair(p, q)
     return _resolve(
-        record.name, p, q, lambda a, b: row_divergence(a, b, record, "log_probs", "log_probs")
+        record.name,
+        p,
+        q,
+        lambda a, b: row_divergence(a, b, record, "log_probs", "log_probs"),
+        infinite_without(record),
     ).to(result_dtype(p, q))
 
 

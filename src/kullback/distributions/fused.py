@@ -7,6 +7,7 @@ memory, and only their values and first derivatives are asked for, the kernel he
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -64,11 +65,11 @@ class _FusedNormalKL(torch.autograd.Function):
         parameters, needs = ctx.saved_tensors, ctx.needs_input_grad
         # Grad mode is on in a backward exactly when its result has to be differentiable.
         if torch.is_grad_enabled() or not _is_plain(weight):
-            loc, of_p, of_q = _slopes(*parameters, weight)
+            loc, of_p, of_q = _slopes(parameters, weight)
         else:
             from kullback.kernels.cpu_normal import normal_kl_slopes
 
-            loc, of_p, of_q = normal_kl_slopes(*parameters, weight, of_q=needs[3])
+            loc, of_p, of_q = normal_kl_slopes(*parameters, weight=weight, of_q=needs[3])
         found = (loc, of_p, -loc if needs[2] else None, of_q)
         return tuple(
             slope.sum_to_size(x.shape) if needed and slope is not None else None
@@ -76,10 +77,9 @@ class _FusedNormalKL(torch.autograd.Function):
         )
 
 
-def _slopes(
-    loc_p: Tensor, scale_p: Tensor, loc_q: Tensor, scale_q: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _slopes(parameters: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """weight · ∂KL in loc_p, in scale_p and in scale_q, from operations that differentiate."""
+    loc_p, scale_p, loc_q, scale_q = parameters
     z = (loc_p - loc_q) / scale_q
     spread = (scale_p - scale_q) / scale_q * ((scale_p + scale_q) / scale_q)
     return weight * z / scale_q, weight * spread / scale_p, -weight * (spread + z * z) / scale_q

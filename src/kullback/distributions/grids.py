@@ -67,7 +67,8 @@ def common_grid(p: Any, q: Any) -> Grid:
     # At a pole the density is infinite; the points beside it, which are close, speak for it.
     seen = (log_p < math.inf) & (log_q < math.inf) & ~log_p.isnan() & ~log_q.isnan()
     inside = (points >= low) & (points <= high)
-    return Grid(*(x[seen] for x in (points, log_p, log_q, weight, inside)), discrete)
+    points, log_p, log_q, weight, inside = (x[seen] for x in (points, log_p, log_q, weight, inside))
+    return Grid(points, log_p, log_q, weight, inside, discrete)
 
 
 def _draws(side: Any) -> Tensor:

@@ -203,7 +203,7 @@ def _of_constraint(p: Any) -> Integers | None:
     try:
         constraint = p.support
     except (AttributeError, NotImplementedError):
-        return None
+        return _of_enumeration(p)
     if isinstance(constraint, type(constraints.boolean)):
         first, last = 0.0, 1.0
     elif _is_range(constraint):
@@ -232,8 +232,10 @@ def _of_enumeration(p: Any) -> Integers | None:
 
 
 def _of_log_prob(p: Any, first: End, last: End, contains: Callable[[Tensor], Tensor]) -> Integers:
-    dtype = next((x.dtype for x in parameter_tensors(p) if x.is_floating_point()), torch.float64)
+    like = next(parameter_tensors(p), torch.zeros(()))
     inner = next((x for x in (first, last) if isinstance(x, Tensor) or math.isfinite(x)), 0.0)
+    inner = torch.as_tensor(inner, dtype=torch.float64, device=like.device).expand(p.batch_shape)
+    dtype = p.log_prob(inner).dtype
 
     def log_probs(k: Tensor) -> Tensor:
         inside = contains(k)

@@ -37,6 +37,8 @@ RTOL = 1e-2
 
 # Fewer points, and Student's t would not make up for the skewness of what is averaged.
 _LEAST = 2**13
+# What rounding makes of a mean that the control leaves no variance, relative to it.
+_ROUNDING = 1e-12
 _PILOT = 2**13
 _MOST = 2**20
 # How many numbers one pass may hold, and how many a whole run makes unless asked for more.
@@ -241,7 +243,8 @@ class _Main:
     def _answer(self, stopped: bool) -> Answer:
         positive = is_homogeneous(self.run.record)
         value, stderr = self._chosen(positive)
-        low, high = _interval(value, self._quantile * stderr, positive)
+        reach = self._quantile * stderr + _ROUNDING * value.abs()
+        low, high = _interval(value, reach, positive)
         if isinstance(self.run.record, Divergence):
             # Not a correction but mathematics: no value lies beyond these ends.
             low = torch.where(low < 0, 0.0, low)
@@ -252,6 +255,8 @@ class _Main:
         known = control if self.run.points.mixed else None
         notes = doubts(infinite, self.tail, known, self.lost, self.spent)
         trusted = ~torch.stack([where for where, _ in notes]).any(0)
+        same = (value == 0) & (stderr == 0)
+        notes.append((same, "no draw told the two sides apart"))
         if stopped:
             wide = ~(self._quantile * stderr <= self.rtol * value.abs()) & ~infinite
             words = f"all of {self.spent:,} points were spent before rtol={self.rtol:g} was reached"

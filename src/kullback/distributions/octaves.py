@@ -25,8 +25,14 @@ OCTAVES = 49
 _CHUNK = 1 << 18
 _MOST_POINTS = 1 << 18
 
+# Octaves that are asked for before looking whether there is more.
+_AT_ONCE = 7
+
 # A peak is taken in blocks of at most so many spreads, out to so many on each side.
 _SPREADS_A_BLOCK, _SPREADS = 8, 12
+
+# Where terms have a kink, two halves may be as wrong as the whole, and all three nearly agree.
+_CAUTION = 10
 
 
 class Blocks(NamedTuple):
@@ -54,7 +60,7 @@ class Refined:
 
     Attributes:
         octaves: [channels, octaves, lines].
-        error: [channels, lines], what the last halving changed; +inf where points ran out.
+        error: [channels, lines], ten times what the last halving changed; +inf where points ran out.
         leaves: the blocks that were summed.
         evaluations: points asked for each line.
     """
@@ -76,7 +82,7 @@ def refine(
     tolerance: Callable[[Tensor], Tensor],
     device: torch.device,
 ) -> Refined:
-    """Sum every channel of `evaluate` over 0, 1, 2, … < 2⁵³ on each line.
+    """Sum every channel of `evaluate` over 0, 1, 2, … < 2⁵³ on each line, or until all are 0.
 
     Args:
         evaluate: the channels at given points.
@@ -86,8 +92,7 @@ def refine(
             of the same shape; +inf for a channel that does not matter.
         device: where.
     """
-    active = _first_blocks(lines, device)
-    sums = _sums(evaluate, active, lines)
+    active, sums = _outward(evaluate, lines, peaks, device)
     octaves = sums.new_zeros(sums.shape[0], OCTAVES, lines)
     error = sums.new_zeros(sums.shape[0], lines)
     leaves: list[Blocks] = []
@@ -99,14 +104,15 @@ def refine(
         octaves.view(sums.shape[0], -1).index_add_(1, index, sums)
 
     while len(active.line):
-        whole = active.level == 0
+        # What is empty at all its points has no halves to compare.
+        whole = (active.level == 0) | ((sums == 0).all(0) & ~_at_peak(active, peaks))
         accept(active.where(whole), sums[:, whole])
         active, sums = active.where(~whole), sums[:, ~whole]
         halves = active.halves()
         evaluations += _per_line(halves)
         parts = _sums(evaluate, halves, lines)
         together = parts.unflatten(1, (2, -1)).sum(1)
-        change = torch.where(active.level == 1, 0.0, (together - sums).abs())
+        change = torch.where(active.level == 1, 0.0, _CAUTION * (together - sums).abs())
         totals = octaves.sum(1).index_add(1, active.line, together)
         idle = (change <= tolerance(totals)[:, active.line]).all(0)
         good = (active.level == 1) | (idle & ~_at_peak(active, peaks))
@@ -160,12 +166,28 @@ def _slots(line: Tensor, lines: int) -> Tensor:
     return slots
 
 
-def _first_blocks(lines: int, device: torch.device) -> Blocks:
-    """Every octave of every line."""
-    level = torch.arange(-1, OCTAVES - 1, device=device).clamp_min(0)
-    start = _length(level)
-    start[0] = 0
-    line = torch.arange(lines, device=device).repeat_interleave(OCTAVES)
+def _outward(
+    evaluate: Evaluate, lines: int, peaks: tuple[Tensor, Tensor], device: torch.device
+) -> tuple[Blocks, Tensor]:
+    """Octaves and their sums, until they are empty on every line and no peak lies beyond."""
+    parts: list[Blocks] = []
+    sums: list[Tensor] = []
+    for first in range(0, OCTAVES, _AT_ONCE):
+        octaves = range(first, min(first + _AT_ONCE, OCTAVES))
+        parts.append(_whole_octaves(octaves, lines, device))
+        sums.append(_sums(evaluate, parts[-1], lines))
+        outermost = parts[-1].level == octaves[-1] - 1
+        ahead = peaks[0] + _SPREADS * peaks[1] > NODES * 2.0 ** octaves[-1]
+        if not bool(ahead.any()) and bool((sums[-1][:, outermost] == 0).all()):
+            break
+    return _joined(parts), torch.cat(sums, 1)
+
+
+def _whole_octaves(octaves: range, lines: int, device: torch.device) -> Blocks:
+    index = torch.tensor(octaves, device=device)
+    level = (index - 1).clamp_min(0)
+    start = torch.where(index == 0, 0.0, _length(level))
+    line = torch.arange(lines, device=device).repeat_interleave(len(octaves))
     return Blocks(line, start.repeat(lines), level.repeat(lines))
 
 

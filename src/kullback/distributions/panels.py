@@ -58,7 +58,7 @@ PLAIN, UP, DOWN = 0, 1, 2
 """The variable of a panel: the offset; its logarithm, away from the landmark or towards it."""
 
 # Ends of the panels in log |x − landmark|, as distances from where they begin.
-_STEPS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 96.0, 352.0, 1376.0, 9568.0)
+_STEPS = (0.0, *(2.0**k for k in range(14)))
 FARTHEST = _STEPS[-1]
 """How far panels go from where they begin, in log |x − landmark|."""
 
@@ -125,7 +125,9 @@ def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size
     """
     shape = (len(marks), *batch)
     like = marks[0].location
-    places = torch.stack([mark.location.double().expand(batch) for mark in marks])
+    # The integral does not depend on where panels meet, unless the integrand jumps there.
+    located = [mark.location if mark.is_end else mark.location.detach() for mark in marks]
+    places = torch.stack([place.double().expand(batch) for place in located])
     scales = torch.stack([mark.scale.detach().double().expand(batch) for mark in marks])
     ends = torch.tensor([mark.is_end for mark in marks], device=like.device)
     ends = ends.reshape(-1, *(1 for _ in batch)).expand(shape)
@@ -135,8 +137,7 @@ def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size
     ends = ends & there
     scales = torch.where(there & (scales > 0) & scales.isfinite(), scales, math.inf)
     places, order = torch.where(there, places, low_end).sort(0)
-    scales, ends = scales.gather(0, order), ends.gather(0, order)
-    scales, ends = _shared(places.detach(), scales, ends)
+    places, scales, ends = _shared(places, scales.gather(0, order), ends.gather(0, order))
     gaps = 0.5 * (places[1:] - places[:-1])
     endless = torch.full((1, *batch), math.inf, dtype=torch.float64, device=like.device)
     left, right = torch.cat([endless, gaps]), torch.cat([gaps, endless])
@@ -145,15 +146,19 @@ def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size
     return _halves(places, left, right, scales, ends, beyond)
 
 
-def _shared(places: Tensor, scales: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Landmarks on one spot know of each other: the finest scale, and whether there is an end."""
+def _shared(places: Tensor, scales: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Landmarks on one spot are one: with the finest scale, and an end if one of them is.
+
+    An end takes the others along where it moves with its parameters.
+    """
     place, scale, end = list(places), list(scales), list(ends)
     forth = [(i, i - 1) for i in range(1, len(place))]
     for i, other in forth + [(other, i) for i, other in reversed(forth)]:
         same = place[i] == place[other]
         scale[i] = torch.where(same, torch.minimum(scale[i], scale[other]), scale[i])
+        place[i] = torch.where(same & end[other] & ~end[i], place[other], place[i])
         end[i] = end[i] | (same & end[other])
-    return torch.stack(scale), torch.stack(end)
+    return torch.stack(place), torch.stack(scale), torch.stack(end)
 
 
 def _fallback(left: Tensor, right: Tensor, places: Tensor) -> Tensor:

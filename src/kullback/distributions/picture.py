@@ -7,19 +7,18 @@ and leaves p log(p/q) − p + q ≥ 0, so that shares of the divergence are shar
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from kullback.distributions.drawing.columns import number
 from kullback.distributions.exact import check_pair, kl_divergence
 from kullback.distributions.grids import Grid, common_grid
 from kullback.distributions.parameters import given
-from kullback.distributions.supports import escape
+from kullback.distributions.verdicts import verdict_on
 from kullback.divergences import KL
 from kullback.errors import NoClosedForm, ShapeError
 from kullback.numerics import make_pair
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 __all__ = ["Picture", "explain"]
-
-# Q has "almost nothing" where P gives a thousand times as much, as in the explain of tensors.
-_ALMOST_NONE = 1e-3
-_SHOWN = 0.1
 
 
 @dataclass(frozen=True)
@@ -167,7 +162,7 @@ def explain(p: Distribution, q: Distribution) -> Picture:
             contribution=terms[inside],
             cumulative=shares.cumsum(0)[inside],
             beyond=float(shares[~inside].sum()),
-            verdict=_verdict(p, q, grid, shares, kl, reverse),
+            verdict=verdict_on(p, q, grid, shares, (kl, reverse)),
         )
 
 
@@ -201,111 +196,9 @@ def _name(side: Distribution) -> str:
     parameters = {k: getattr(side, k, None) for k in side.arg_constraints if k not in hidden}
     if not parameters or not all(_is_number(value) for value in parameters.values()):
         return kind
-    numbers = ", ".join(f"{k}={_number(float(v))}" for k, v in parameters.items())  # type: ignore[arg-type]
+    numbers = ", ".join(f"{k}={number(float(v))}" for k, v in parameters.items())  # type: ignore[arg-type]
     return f"{kind}({numbers})"
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
-
-
-def _verdict(
-    p: Distribution,
-    q: Distribution,
-    grid: Grid,
-    shares: Tensor,
-    kl: float | Estimate[Any],
-    reverse: float | Estimate[Any],
-) -> str:
-    said = [_value("KL(P‖Q)", p, q, kl, "PQ", _lost(grid.log_p, grid.log_q, grid))]
-    if 0 < float(kl) < torch.inf:
-        said += _regions(grid, shares)
-        said += _almost_missed(grid)
-    said.append(_value("KL(Q‖P)", q, p, reverse, "QP", _lost(grid.log_q, grid.log_p, grid)))
-    return " ".join(said)
-
-
-def _lost(log_full: Tensor, log_thin: Tensor, grid: Grid) -> float:
-    """The mass of one side where the other has none."""
-    return float((grid.weight * log_full.exp())[log_thin == -torch.inf].sum())
-
-
-def _value(
-    name: str,
-    p: Distribution,
-    q: Distribution,
-    kl: float | Estimate[Any],
-    sides: str,
-    lost: float,
-) -> str:
-    """The number, how it is known, and why it is infinite when it is."""
-    if float(kl) == torch.inf:
-        proof = escape(p, q)
-        if proof is not None and bool(proof.where.all()):
-            full, thin = sides
-            where = f"{full} lives on {proof.of_p.words}, {thin} on {proof.of_q.words}"
-            mass = f", and {_percent(lost)} of {full}'s mass is where {thin} has none"
-            return f"{name} is infinite: {where}{mass if lost > 0 else ''}."
-        said = kl.diagnosis if isinstance(kl, Estimate) else ""
-        return f"{name} is infinite: {said or 'its integral diverges in the tails'}."
-    if isinstance(kl, Estimate):
-        return f"{name} = {kl} nats, by {kl.method}."
-    return f"{name} = {_number(kl)} nats, exact."
-
-
-def _regions(grid: Grid, shares: Tensor) -> list[str]:
-    """The stretches on which one side exceeds the other, those with most of it first."""
-    favours_p = grid.log_p > grid.log_q
-    empty = (grid.log_p == -torch.inf) & (grid.log_q == -torch.inf)
-    edges = ((favours_p[1:] != favours_p[:-1]) | (empty[1:] != empty[:-1])).nonzero()[:, 0] + 1
-    bounds = [0, *edges.tolist(), len(favours_p)]
-    found = []
-    for first, last in pairwise(bounds):
-        cells = slice(first, last)
-        mass = [float((grid.weight * d.exp())[cells].sum()) for d in (grid.log_p, grid.log_q)]
-        found.append((float(shares[cells].sum()), first, last, mass))
-    found.sort(key=lambda region: region[0], reverse=True)
-    said = []
-    for share, first, last, (of_p, of_q) in found:
-        if share >= _SHOWN and len(said) < 2:
-            which = "of it comes from" if not said else "from"
-            place = _place(grid, first, last)
-            said.append(
-                f"{share:.0%}".replace("%", " %")
-                + f" {which} {place}, where P has {_percent(of_p)} of its mass and Q "
-                f"{_percent(of_q)}"
-            )
-    return ["; ".join(said) + "."] if said else []
-
-
-def _place(grid: Grid, first: int, last: int) -> str:
-    """The stretch as an inequality; for integers its own first and last."""
-    x = grid.x
-    low = None if first == 0 else x[first] if grid.discrete else 0.5 * (x[first - 1] + x[first])
-    high = (
-        None if last == len(x) else x[last - 1] if grid.discrete else 0.5 * (x[last - 1] + x[last])
-    )
-    sign = "≤" if grid.discrete else "<"
-    if grid.discrete and last == first + 1:
-        return f"x = {_number(float(x[first]))}"
-    if low is not None and high is not None:
-        return f"{_number(float(low))} {sign} x {sign} {_number(float(high))}"
-    if low is not None:
-        return f"x {'≥' if grid.discrete else '>'} {_number(float(low))}"
-    return f"x {sign} {_number(float(high))}" if high is not None else "everywhere"
-
-
-def _almost_missed(grid: Grid) -> list[str]:
-    missed = (grid.log_q - grid.log_p <= math.log(_ALMOST_NONE)) & (grid.log_p > -torch.inf)
-    mass = float((grid.weight * grid.log_p.exp())[missed].sum())
-    if mass < _ALMOST_NONE:
-        return []
-    return [f"Q gives almost nothing (p/q ≥ 1000) to {_percent(mass)} of P's mass."]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("-", "−")

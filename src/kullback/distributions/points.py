@@ -108,12 +108,12 @@ def _from_affine(transform: Any, point: Point) -> tuple[Point, Tensor, Tensor]:
 
 
 def _from_exp(transform: Any, point: Point) -> tuple[Point, Tensor, Tensor]:
-    """x = log y; near 0 the offset's own logarithm."""
-    at_zero, anchor = _split(point)
-    relative = torch.where(at_zero, 0.0, point.offset / anchor)
-    offset = torch.where(at_zero, point.log_offset, _safe_log1p(relative))
-    moved = Point.beside(torch.where(at_zero, 0.0, anchor.abs().log()), offset)
-    return moved, moved.x, point.above(0.0)
+    """x = log y: beside the anchor's logarithm while the offset is smaller than the anchor."""
+    near, anchor, relative = _relative(point)
+    from_zero = point.log_gap(0.0)
+    offset = torch.where(near, relative.log1p(), from_zero)
+    moved = Point.beside(torch.where(near, anchor.abs().log(), 0.0), offset)
+    return moved, from_zero, point.above(0.0)
 
 
 def _from_log(point: Point) -> tuple[Point, Tensor, Tensor]:
@@ -137,19 +137,17 @@ def _from_power(transform: Any, point: Point) -> tuple[Point, Tensor, Tensor]:
     """x = y^(1/exponent)."""
     like = point.offset
     exponent = torch.as_tensor(transform.exponent, dtype=like.dtype, device=like.device)
-    at_zero, anchor = _split(point)
-    relative = torch.where(at_zero, 0.0, point.offset / anchor)
+    near, anchor, relative = _relative(point)
     root = anchor.abs() ** (1 / exponent)
-    beside = Point.beside(root, root * (_safe_log1p(relative) / exponent).expm1())
-    from_zero = point.log_offset / exponent
+    beside = Point.beside(root, root * (relative.log1p() / exponent).expm1())
+    log_x = point.log_gap(0.0) / exponent
     moved = Point(
-        torch.where(at_zero, 0.0, root),
-        torch.where(at_zero, 1.0, beside.sign),
-        torch.where(at_zero, from_zero.exp(), beside.offset),
-        torch.where(at_zero, from_zero, beside.log_offset),
+        torch.where(near, root, 0.0),
+        torch.where(near, beside.sign, 1.0),
+        torch.where(near, beside.offset, log_x.exp()),
+        torch.where(near, beside.log_offset, log_x),
     )
-    log_slope = exponent.abs().log() + (exponent - 1) / exponent * point.log_gap(0.0)
-    return moved, log_slope, point.above(0.0)
+    return moved, exponent.abs().log() + (exponent - 1) * log_x, point.above(0.0)
 
 
 def _from_sigmoid(transform: Any, point: Point) -> tuple[Point, Tensor, Tensor]:
@@ -166,15 +164,11 @@ def _from_tanh(transform: Any, point: Point) -> tuple[Point, Tensor, Tensor]:
     return moved, below + above, point.above(-1.0) & ~point.above(1.0)
 
 
-def _split(point: Point) -> tuple[Tensor, Tensor]:
-    """Where the anchor is 0, and the anchor with 1 in its place."""
-    at_zero = (point.anchor == 0) & torch.ones_like(point.offset, dtype=torch.bool)
-    return at_zero, torch.where(at_zero, 1.0, point.anchor)
-
-
-def _safe_log1p(relative: Tensor) -> Tensor:
-    """log|1 + relative|, also for the points on the other side of 0, which no y can be."""
-    return torch.where(relative > -1, relative, -2.0 - relative).log1p()
+def _relative(point: Point) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the offset is smaller than the anchor; the anchor, and their ratio there."""
+    near = point.offset.abs() < point.anchor.abs()
+    anchor = torch.where(near, point.anchor, 1.0)
+    return near, anchor, torch.where(near, point.offset, 0.0) / anchor
 
 
 _RULES = {

@@ -17,7 +17,7 @@ from kullback.distributions.targets import Target
 from kullback.divergences import Functional
 from kullback.errors import ShapeError
 
-__all__ = ["Question", "check_sides"]
+__all__ = ["Question", "ask", "check_sides"]
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,28 @@ class Question:
 
     @property
     def reason(self) -> str:
-        """Why the supports make a divergence infinite, in words."""
-        return next(found.reason for found in self.escapes if found is not None)
+        """What the supports say where one side has mass that the other lacks; "" if nowhere."""
+        found = (escape for escape in self.escapes if escape is not None)
+        return next((escape.reason for escape in found if bool(escape.where.any())), "")
+
+
+def ask(
+    p: Any,
+    q: Any,
+    target: Target,
+    rtol: float | None = None,
+    confidence: float = 0.95,
+    budget: int | None = None,
+    *,
+    by_name: bool = False,
+    alpha: float | None = None,
+    weight: float | None = None,
+) -> Question:
+    """The question, once the two sides are known to be over the same events."""
+    side_p, side_q, batch = check_sides(p, q)
+    return Question(
+        p, q, side_p, side_q, target, by_name, alpha, weight, rtol, confidence, budget, batch
+    )
 
 
 def check_sides(p: Any, q: Any) -> tuple[Side, Side, torch.Size]:

@@ -20,8 +20,9 @@ from kullback.distributions.points import Point
 
 __all__ = ["Rest", "rests"]
 
-# Where the integrand is looked at, as shares of the way from the pivot to the last panel.
-_SHARES = (0.25, 0.5, 0.95, 0.999)
+# Where the integrand is looked at, as shares of the way from the pivot to the last panel. The last
+# node of a panel lies at 0.998 of it: up to there it is known to be finite.
+_SHARES = (0.25, 0.5, 0.95, 0.99)
 # Slopes per unit of u that are none: rounding of log-densities of a few hundred.
 _FLAT = 1e-9
 
@@ -75,14 +76,17 @@ def _rest(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor) 
     """From log(integrand) at four points along the way, [4, directions, halves, *batch]."""
     height = torch.where(height.isnan(), -math.inf, height)
     first, second, third, last = (x.clamp(min=-1e15) for x in height)
-    early = (first - second) / (0.25 * length)
-    late = (second - last) / (0.499 * length)
-    local = (third - last) / (0.049 * length)
+    stretches = [(b - a) * length for a, b in zip(_SHARES, _SHARES[1:], strict=False)]
+    early = (first - second) / stretches[0]
+    late = (second - last) / (stretches[1] + stretches[2])
+    local = (third - last) / stretches[2]
+    last = last - local * (1 - _SHARES[-1]) * length
     flat = late.abs() <= _FLAT
     # Exponential in u, or faster: the rate is there to stay.
     exponential = (late > _FLAT) & (local > _FLAT) & (late >= 0.9 * early)
     # Algebraic in u: the exponent is.
-    exponent, exponent_before = late * 0.499 * length / _LOG_2, early * 0.25 * length / _LOG_2
+    exponent = late * length * _SHARES[1] / _LOG_2
+    exponent_before = early * length * _SHARES[0] / _LOG_2
     algebraic = (exponent > 1.05) & (exponent >= 0.9 * exponent_before) & (local > 0)
     by_rate = last.exp() / torch.where(local > 0, local, 1.0)
     by_exponent = last.exp() * length / torch.where(algebraic, exponent - 1, 1.0)

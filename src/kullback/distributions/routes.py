@@ -25,7 +25,10 @@ from kullback.divergences import KL, Divergence, Functional
 from kullback.errors import InputError, NoClosedForm
 from kullback.results import Estimate
 
-__all__ = ["METHODS", "answer", "exact"]
+__all__ = ["METHODS", "answer", "exact", "suitable"]
+
+RTOL = 1e-9
+"""The relative error that integrals and sums aim at."""
 
 _APPROXIMATIONS: dict[str, Callable[[Any, Any], Tensor]] = {
     "variational": mixtures.variational,
@@ -55,10 +58,7 @@ def exact(question: Question, *, required: bool) -> Estimate[Tensor] | None:
         if required:
             raise
         return None
-    infinite = value == torch.inf
-    reason = ""
-    if bool(infinite.any()) and any(found is not None for found in question.escapes):
-        reason = f"+inf: {question.reason}"
+    infinite = bool((value == torch.inf).any())
     return Estimate(
         value=value,
         low=value.detach(),
@@ -66,7 +66,7 @@ def exact(question: Question, *, required: bool) -> Estimate[Tensor] | None:
         stderr=torch.zeros_like(value),
         confidence=1.0,
         method="closed form",
-        diagnosis=reason,
+        diagnosis=f"+inf: {question.reason or 'the integral diverges'}" if infinite else "",
     )
 
 
@@ -94,14 +94,14 @@ def answer(question: Question, record: Functional, method: str) -> Answer:
     if method in _APPROXIMATIONS:
         return _approximation(question, record, method)
     infinite = question.infinite(record)
-    if bool(infinite.all()) and infinite.numel():
-        value = torch.full(question.batch, torch.inf, dtype=torch.float64, device=infinite.device)
-        found = bounded(value, torch.zeros_like(value), "supports")
-    elif question.share_nothing:
+    if question.share_nothing:
         value = torch.full(question.batch, value_apart(record), dtype=torch.float64)
-        return bounded(value, torch.zeros_like(value), "supports, which share no event")
+        found = bounded(value, torch.zeros_like(value), "supports, which share no event")
+    elif infinite.numel() and bool(infinite.all()):
+        value = torch.full_like(infinite, torch.inf, dtype=torch.float64)
+        found = bounded(value, torch.zeros_like(value), "supports")
     elif method == "auto":
-        found = _automatic(question, record)
+        found = _automatic(question, record, infinite)
     elif method == "monte_carlo":
         found = _from_draws(question, record)
     else:
@@ -111,13 +111,13 @@ def answer(question: Question, record: Functional, method: str) -> Answer:
     return found
 
 
-def _automatic(question: Question, record: Functional) -> Answer:
-    method = _suitable(question)
+def _automatic(question: Question, record: Functional, infinite: Tensor) -> Answer:
+    method = suitable(question)
     if method is None:
         return _from_draws(question, record)
     found = _integral(question, record, method)
     # A value that was not shown finite stays in doubt: draws cannot show it either.
-    helped = ~found.trusted & found.value.isfinite() & ~question.infinite(record)
+    helped = ~found.trusted & found.value.isfinite() & ~infinite
     if bool(helped.any()):
         drawn = _from_draws(question, record)
         helped = helped & drawn.trusted
@@ -126,7 +126,7 @@ def _automatic(question: Question, record: Functional) -> Answer:
     return found
 
 
-def _suitable(question: Question) -> str | None:
+def suitable(question: Question) -> str | None:
     """The deterministic method that takes such events; None where only draws will do."""
     discrete = question.is_discrete
     if discrete is None or question.batch.numel() == 0:
@@ -138,17 +138,18 @@ def _suitable(question: Question) -> str | None:
 
 
 def _integral(question: Question, record: Functional, method: str) -> Answer:
-    p, q = question.p, question.q
-    options = {} if question.rtol is None else {"rtol": question.rtol}
+    rtol = question.rtol or RTOL
     if method == "sum":
-        from kullback.distributions.series import sum_over_support as route
-    elif question.is_scalar:
-        from kullback.distributions.quadrature import integrate as route
+        from kullback.distributions.series import sum_over_support
+
+        found = sum_over_support(question.p, question.q, record, rtol)
+        trusted = found.finite | (found.value == torch.inf)
+        words = "sum over the support, bound on the error"
     else:
-        from kullback.distributions.cubature import integrate as route
-    found = route(p, q, record, **options)
-    words = {"sum": "sum over the support", "quadrature": "quadrature"}[method]
-    made = bounded(found.value, found.error, f"{words}, bound on the error", found.evaluations)
+        found = _quadrature(question, record, rtol)
+        trusted = found.trusted
+        words = "quadrature, bound on the error"
+    made = bounded(found.value, found.error, words, found.evaluations)
     unknown = found.value.isnan()
     lowest = 0.0 if question.at_least_zero(record) else -torch.inf
     highest = record.upper if isinstance(record, Divergence) else torch.inf
@@ -159,9 +160,19 @@ def _integral(question: Question, record: Functional, method: str) -> Answer:
         low=torch.where(unknown | (made.low < lowest), lowest, made.low),
         high=torch.where(unknown | (made.high > highest), highest, made.high),
         stderr=torch.where(unknown, torch.inf, made.stderr),
-        trusted=found.trusted,
+        trusted=trusted,
         notes=note,
     )
+
+
+def _quadrature(question: Question, record: Functional, rtol: float) -> Any:
+    if question.is_scalar:
+        from kullback.distributions.quadrature import integrate
+
+        return integrate(question.p, question.q, record, rtol=rtol)
+    from kullback.distributions.cubature import integrate as over_space
+
+    return over_space(question.p, question.q, record, rtol=rtol)
 
 
 def _from_draws(question: Question, record: Functional) -> Answer:

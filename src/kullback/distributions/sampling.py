@@ -94,7 +94,8 @@ class Side:
         if not isinstance(self.source, Distribution):
             return inside
         try:
-            checked = self.source.support.check(x)
+            constraint: Any = self.source.support
+            checked = constraint.check(x)
         except (AttributeError, NotImplementedError):
             return inside  # a distribution may leave its support open
         return checked if inside is None else inside & checked

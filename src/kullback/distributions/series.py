@@ -15,18 +15,20 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from kullback.distributions.closed_forms.finite import reached
 from kullback.distributions.integers import End, Integers, Peak, integers_of
 from kullback.distributions.octaves import OCTAVES, Blocks, on_blocks, refine
 from kullback.distributions.parameters import parameter_tensors
 from kullback.divergences import Functional
 from kullback.errors import InputError
-from kullback.numerics import make_pair, times
+from kullback.numerics import Pair, make_pair, times
 
 __all__ = ["SeriesSum", "sum_over_support"]
 
 # Octaves that fall by less than this are not shown to have a finite sum.
 _SLOWEST = 0.97
+
+# Octaves that grow by more than this for good have none.
+_GROWTH = 1.02
 
 # By how much a mass may miss 1, beyond its own error and the rounding of its logarithms.
 _MASS_TOLERANCE = 1e-9
@@ -83,8 +85,8 @@ def sum_over_support(
     Raises:
         InputError: a side is not over integers.
 
-    Source: Gautschi (2004), Orthogonal Polynomials, theorem 3.1, for a block; the error is what
-    its last halving changed.
+    Source: Gautschi (2004), Orthogonal Polynomials, theorem 3.1, for one block; the error is ten
+    times what its last halving changed, and the rounding of the logarithms.
 
     Example:
         >>> from torch.distributions import Geometric, Poisson
@@ -145,13 +147,14 @@ def _log_rows(problem: _Problem, points: Tensor) -> tuple[Tensor, Tensor]:
     k = problem.origin + problem.sign.unsqueeze(-1) * offsets
     k = k.reshape(-1, *problem.batch)
     rows = (side.log_probs(k).expand(k.shape).reshape(points.shape) for side in problem.sides)
-    return reached(*rows)
+    row_p, row_q = rows
+    return row_p, row_q
 
 
 def _channels(problem: _Problem, points: Tensor) -> Tensor:
     """Term, masses, the term's rounding, and whether it is infinite: [5, n, lines]."""
     pair = make_pair(*_log_rows(problem, points), "log_probs", "log_probs")
-    terms = problem.record.terms(pair)
+    terms = _terms(problem.record, pair)
     infinite = ~terms.isfinite()
     slopes = problem.record.log_slopes(pair)
     rounding = 4 * torch.finfo(terms.dtype).eps * terms.abs()
@@ -166,6 +169,22 @@ def _channels(problem: _Problem, points: Tensor) -> Tensor:
         infinite.to(terms.dtype),
     ]
     return torch.stack(channels)
+
+
+def _terms(record: Functional, pair: Pair) -> Tensor:
+    """The record's terms; where one side is 0 they are linear in the other, gradients too."""
+    alone = pair.d.isinf()
+    if not bool(alone.any()):
+        return record.terms(pair)
+    one = torch.ones_like(pair.p)
+    p, q = torch.where(alone, one, pair.p), torch.where(alone, one, pair.q)
+    both = record.terms(Pair(p, q, *(torch.where(alone, 0.0, x) for x in pair[2:])))
+    unit = make_pair(one.new_tensor([1.0, 0.0]), one.new_tensor([0.0, 1.0]), "probs", "probs")
+    of_p, of_q = record.terms(unit).tolist()
+    # An infinite cost has no regard for how little mass there is, even if it underflows.
+    single_p = torch.full_like(one, of_p) if math.isinf(of_p) else of_p * pair.p
+    single_q = torch.full_like(one, of_q) if math.isinf(of_q) else of_q * pair.q
+    return torch.where(alone, torch.where(pair.d < 0, single_p, single_q), both)
 
 
 def _tolerance(problem: _Problem, totals: Tensor, rtol: float) -> Tensor:
@@ -206,7 +225,7 @@ def _differentiable(problem: _Problem, leaves: Blocks, lines: int) -> Tensor:
 
     def terms(points: Tensor) -> Tensor:
         pair = make_pair(*_log_rows(problem, points), "log_probs", "log_probs")
-        value = problem.record.terms(pair)
+        value = _terms(problem.record, pair)
         return torch.where(value.isfinite(), value, 0.0).unsqueeze(0)
 
     sums = [found.sum((0, 1, 2)) for _, _, found in on_blocks(terms, leaves, lines)]
@@ -227,17 +246,20 @@ def _tail(octaves: Tensor) -> _Tail:
     """A geometric series of the last octaves' ratio, or of what it tends to if it rises.
 
     A ratio that goes to its limit as 1/octave, as logarithms make it, has as far to go as it
-    went in the last step times the number of octaves; twice that is allowed for.
+    went in the last step times the number of octaves; twice that is allowed for. Growth is only
+    said of a ratio that stays above 1 all the way: p log k may grow for long and have a sum.
     """
     before, last = octaves[:, -2], octaves[:, -1]
     ratio = last / torch.where(before > 0, before, math.inf)
     earlier = before / torch.where(octaves[:, -3] > 0, octaves[:, -3], math.inf)
     slowest = ratio + 2 * OCTAVES * (ratio - earlier).clamp_min(0)
     shown = (slowest < _SLOWEST) | (last == 0)
+    fastest = ratio - 2 * OCTAVES * (earlier - ratio).clamp_min(0)
+    grows = ~shown & (fastest > _GROWTH)
     ratio, slowest_shown = torch.where(shown, ratio, 0.0), torch.where(shown, slowest, 0.0)
     rest = last * ratio / (1 - ratio)
     bound = last * slowest_shown / (1 - slowest_shown)
-    return _Tail(rest, torch.where(last == 0, 0.0, bound), shown, ~shown & (last >= before))
+    return _Tail(rest, torch.where(last == 0, 0.0, bound), shown, grows)
 
 
 def _verdict(problem: _Problem, octaves: Tensor, error: Tensor) -> SeriesSum:
@@ -263,10 +285,13 @@ def _verdict(problem: _Problem, octaves: Tensor, error: Tensor) -> SeriesSum:
     unknown = grows | slow | missed
     total_error = torch.where(unknown, math.inf, errors[_TERM] + sums[_ROUNDING])
     notes = (
-        (infinite, "a term is infinite: P has mass where Q has none, or next to none"),
-        (grows, "the octaves grow as far as 2⁵³: the sum is taken to be infinite"),
+        (infinite, "a term is infinite: P has mass where Q has none, or it overflows"),
+        (grows, "the octaves grow like a power as far as 2⁵³: the sum is taken to be infinite"),
         (slow, "the octaves fall too slowly for the sum to be shown finite"),
-        (missed, "the probabilities that were found do not sum to 1, so mass was missed"),
+        (
+            missed,
+            "the probabilities that were found are not seen to sum to 1: mass may have been missed",
+        ),
         (unsettled, "the terms are too rough for the points allowed"),
     )
     words = [f"{text} ({_count(where)})" for where, text in notes if bool(where.any())]

@@ -62,15 +62,16 @@ def _simplified_independent(p: Any) -> Distribution:
 
 def _simplified_image(p: Any) -> Distribution:
     current = simplified(p.base_dist)
-    parts = list(elementary(p.transforms))
     left: list[Transform] = []
-    for part in parts:
-        image = _image(current, part) if not left else None
+    for part in elementary(p.transforms):
+        image = None if left else _image(current, part)
         if image is not None:
             current = image
         elif left and _undoes(part, left[-1]):
             left.pop()
         else:
+            shrunk = None if left else _without_shift(current, part)
+            current, part = shrunk or (current, part)
             left.append(part)
     if not left:
         return current
@@ -80,25 +81,53 @@ def _simplified_image(p: Any) -> Distribution:
 
 
 def elementary(chain: Any) -> Iterator[Transform]:
-    """The transforms of a chain with compositions written out, identities left out."""
+    """The transforms of a chain, compositions written out and neighbouring affine maps made one."""
+    pending = None
+    for part in _written_out(chain):
+        if not isinstance(part, transforms.AffineTransform):
+            if pending is not None:
+                yield pending
+            pending = None
+            yield part
+        elif pending is None:
+            pending = part
+        else:
+            pending = transforms.AffineTransform(
+                part.loc + part.scale * pending.loc, part.scale * pending.scale
+            )
+    if pending is not None:
+        yield pending
+
+
+def _written_out(chain: Any) -> Iterator[Transform]:
     for part in chain:
         inner = part.inv if isinstance(part, transforms._InverseTransform) else None
         if isinstance(part, transforms.ComposeTransform):
-            yield from elementary(part.parts)
+            yield from _written_out(part.parts)
         elif isinstance(part, transforms.IndependentTransform):
             # What it says of dimensions, the base distribution has been told already.
-            yield from elementary([part.base_transform])
+            yield from _written_out([part.base_transform])
         elif isinstance(inner, transforms.AffineTransform):
-            yield transforms.AffineTransform(
-                -inner.loc / inner.scale, 1 / inner.scale, inner.event_dim
-            )
+            yield transforms.AffineTransform(-inner.loc / inner.scale, 1 / inner.scale)
         else:
             yield part
 
 
 def _undoes(second: Transform, first: Transform) -> bool:
-    inverse = isinstance(second, transforms._InverseTransform) and second.inv is first
-    return inverse or (isinstance(first, transforms._InverseTransform) and first.inv is second)
+    for one, other in ((first, second), (second, first)):
+        if isinstance(one, transforms._InverseTransform):
+            return bool(one.bijective) and same_transform(one.inv, other) is True
+    return False
+
+
+def _without_shift(base: Any, part: Transform) -> tuple[Distribution, Transform] | None:
+    """a + bX as the shift by a of the image bX, where that one has a name."""
+    if not isinstance(part, transforms.AffineTransform):
+        return None
+    if not isinstance(part.scale, Tensor) and part.scale == 1:
+        return None
+    scaled = _image(base, transforms.AffineTransform(0.0, part.scale))
+    return None if scaled is None else (scaled, transforms.AffineTransform(part.loc, 1.0))
 
 
 def _image(base: Any, part: Transform) -> Distribution | None:
@@ -176,7 +205,9 @@ def _same_parts(one: Any, other: Any) -> Tensor | bool:
         return False
     if getattr(one, "lengths", None) != getattr(other, "lengths", None):
         return False
-    return _every([same_transform(*pair) for pair in zip(one.transforms, other.transforms, strict=True)])
+    return _every(
+        [same_transform(*pair) for pair in zip(one.transforms, other.transforms, strict=True)]
+    )
 
 
 def _same_value(x: Any, y: Any) -> Tensor | bool:

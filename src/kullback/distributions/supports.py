@@ -49,7 +49,7 @@ class Support:
             return _WORDS[self.kind]
         if self.low.numel() != 1:
             return "integers in a box" if self.discrete else "a box"
-        low, high = float(self.low), float(self.high)
+        low, high = float(self.low.detach()), float(self.high.detach())
         if self.discrete:
             top = f"from {low:g} to {high:g}" if math.isfinite(high) else f"from {low:g} on"
             return f"the integers {top}"

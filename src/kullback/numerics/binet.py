@@ -12,10 +12,13 @@ import math
 import torch
 from torch import Tensor
 
+from kullback.numerics.cases import by_case
+
 __all__ = ["binet", "binet_curvature", "binet_remainder", "binet_slope"]
 
 # From here on the coefficients below reach the last bit of float64, in the curvature too.
 _LARGE = 12.0
+_HARMLESS = ((_LARGE,), (1.0,))
 # Of x⁻¹, x⁻³, x⁻⁵, …: B₂ₙ/(2n(2n − 1)).
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
 _STIRLING += (-3617 / 122400,)
@@ -28,9 +31,7 @@ def binet(x: Tensor) -> Tensor:
 
     Source: Whittaker & Watson (1927), section 12.31; Abramowitz & Stegun (1964), eq. 6.1.40.
     """
-    large, small, big = _split(x)
-    plain = torch.lgamma(small) - (small - 0.5) * small.log() + small - 0.5 * math.log(2 * math.pi)
-    return torch.where(large, _series(big, _STIRLING), plain)
+    return by_case(x >= _LARGE, _large, _plain, (x,), _HARMLESS)
 
 
 def binet_slope(x: Tensor) -> Tensor:
@@ -38,9 +39,7 @@ def binet_slope(x: Tensor) -> Tensor:
 
     Source: Abramowitz & Stegun (1964), eq. 6.3.18.
     """
-    large, small, big = _split(x)
-    plain = torch.digamma(small) - small.log() + 0.5 / small
-    return torch.where(large, _series(big, _SLOPE) / big, plain)
+    return by_case(x >= _LARGE, _large_slope, _plain_slope, (x,), _HARMLESS)
 
 
 def binet_curvature(x: Tensor) -> Tensor:
@@ -48,34 +47,51 @@ def binet_curvature(x: Tensor) -> Tensor:
 
     Source: Abramowitz & Stegun (1964), eq. 6.4.12.
     """
-    large, small, big = _split(x)
-    inverse = 1 / small
-    # Hurwitz's zeta function is trigamma here: torch's own trigamma has nine digits only.
-    plain = torch.special.zeta(2.0, small) - inverse - 0.5 * inverse * inverse
-    return torch.where(large, _series(big, _CURVATURE) / big / big, plain)
+    return by_case(x >= _LARGE, _large_curvature, _plain_curvature, (x,), _HARMLESS)
 
 
 def binet_remainder(x: Tensor, step: Tensor) -> Tensor:
     """binet(x + step) − binet(x) − binet_slope(x)·step ≥ 0 for x ≥ 8 and |step| < x/4.
 
     Each x⁻ᵐ less its tangent is step²·b_m/y for y = x + step, where b₁ = x⁻² and
-    b_(m+1) = b_m/y + (m + 1)·x⁻⁽ᵐ⁺²⁾: no differences are taken.
+    b_(m+1) = b_m/y + (m + 1)·x⁻⁽ᵐ⁺²⁾: no differences are taken. Below, b_m is in units of x⁻².
     """
     inverse, other = 1 / x, 1 / (x + step)
     relative = step * inverse
-    power, term, summed = torch.ones_like(x), torch.ones_like(relative), torch.zeros_like(relative)
-    for degree in range(1, 2 * len(_STIRLING)):
-        if degree % 2:
-            summed = summed + _STIRLING[degree // 2] * term
-        power = power * inverse
-        term = other * term + (degree + 1) * power
+    square, two_steps, both = inverse * inverse, other * other, inverse + other
+    power, term = inverse, torch.ones_like(relative)
+    summed = _STIRLING[0] * term
+    for n, coefficient in enumerate(_STIRLING[1:], start=1):
+        term = torch.addcmul(power * torch.add(inverse, both, alpha=2 * n), term, two_steps)
+        summed = torch.add(summed, term, alpha=coefficient)
+        power = power * square
     return relative * relative * other * summed
 
 
-def _split(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Where x is large, and x made harmless for the other rule on either side."""
-    large = x >= _LARGE
-    return large, torch.where(large, 1.0, x), torch.where(large, x, _LARGE)
+def _plain(x: Tensor) -> Tensor:
+    return torch.lgamma(x) - (x - 0.5) * x.log() + x - 0.5 * math.log(2 * math.pi)
+
+
+def _plain_slope(x: Tensor) -> Tensor:
+    return torch.digamma(x) - x.log() + 0.5 / x
+
+
+def _plain_curvature(x: Tensor) -> Tensor:
+    inverse = 1 / x
+    # Hurwitz's zeta function is trigamma here: torch's own trigamma has nine digits only.
+    return torch.special.zeta(2.0, x) - inverse - 0.5 * inverse * inverse
+
+
+def _large(x: Tensor) -> Tensor:
+    return _series(x, _STIRLING)
+
+
+def _large_slope(x: Tensor) -> Tensor:
+    return _series(x, _SLOPE) / x
+
+
+def _large_curvature(x: Tensor) -> Tensor:
+    return _series(x, _CURVATURE) / x / x
 
 
 def _series(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:

@@ -7,6 +7,8 @@ where the average is finite; the slope in that end, infinite for the logarithm, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -22,28 +24,33 @@ __all__ = [
     "log_average_power",
 ]
 
+# Below this (h − l)/(h + l) a function of x/m is averaged by its values.
+_SHORT = 0.1
+
 
 def average_log(low: Tensor, high: Tensor) -> Tensor:
-    """The mean of log x over 0 ≤ low < x < high: (h log h − l log l)/(h − l) − 1.
-
-    With the middle m and e = (h − l)/(h + l) it is log m − 1 + ((1 + e) log(1 + e) −
-    (1 − e) log(1 − e))/2e, in which nothing large is subtracted.
-    """
+    """The mean of log x over 0 ≤ low < x < high: (h log h − l log l)/(h − l) − 1."""
     middle, e, below = _shape(low, high)
-    weighted = torch.where(low == 0, 0.0, low / middle * below)
-    return middle.log() + 0.5 * ((1 + e) * e.log1p() - weighted) / e - 1
+    close = _average_of_short(torch.log1p, e)
+    at_low = torch.where(low == 0, 0.0, (1 - e) * below)
+    far = 0.5 * ((1 + e) * e.log1p() - at_low) / e - 1
+    return middle.log() + torch.where(e < _SHORT, close, far)
 
 
 def average_squared_log(low: Tensor, high: Tensor) -> Tensor:
     """The mean of log²(x/m) over 0 ≤ low < x < high, m the middle."""
     _, e, below = _shape(low, high)
-    short = e < 0.1
-    reach = torch.where(short, e, 0.1)
-    close = average(lambda u: u.log1p() ** 2, -reach, 2 * reach)
+    close = _average_of_short(lambda u: u.log1p() ** 2, e)
     above = e.log1p()
     at_low = torch.where(low == 0, 0.0, (1 - e) * (below * below - 2 * below + 2))
     far = 0.5 * ((1 + e) * (above * above - 2 * above + 2) - at_low) / e
-    return torch.where(short, close, far)
+    return torch.where(e < _SHORT, close, far)
+
+
+def _average_of_short(function: Callable[[Tensor], Tensor], e: Tensor) -> Tensor:
+    """The mean over −e < u < e, where e is short."""
+    reach = torch.where(e < _SHORT, e, _SHORT)
+    return average(function, -reach, 2 * reach)
 
 
 def log_average_power(low: Tensor, high: Tensor, power: Tensor) -> Tensor:

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from kullback.numerics.special import scale_divergence
 
-__all__ = ["diagonal", "factor_divergence", "geometric_factor", "off_diagonal_square", "solve_lower"]
+__all__ = [
+    "diagonal",
+    "factor_divergence",
+    "geometric_factor",
+    "off_diagonal_square",
+    "solve_lower",
+]
 
 
 def diagonal(matrix: Tensor) -> Tensor:

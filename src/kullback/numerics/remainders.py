@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kullback.numerics.binet import binet, binet_remainder, binet_slope
+from kullback.numerics.cases import by_case
 from kullback.numerics.pairs import exp_remainder
 
 __all__ = [
@@ -23,13 +24,16 @@ __all__ = [
 
 # How far the recurrence shifts x, so that Stirling's series holds: as in `binet_remainder`.
 _SHIFT = 8
+# Arguments (y, x, step) at which any piece below is smooth: x small and x large.
+_SMALL, _LARGE = (2.0, 2.0, 0.0), (8.0, 8.0, 0.0)
 
 
 def log_quotient(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
     """log(y/x) for step = y − x: from the step where that is small, else from y and x."""
-    relative, near = _relative(x, step, 0.5)
+    relative = step / x
+    near = relative.abs() < 0.5
     far = torch.where(near, 1.0, y).log() - torch.where(near, 1.0, x).log()
-    return torch.where(near, relative.log1p(), far)
+    return torch.where(near, torch.where(near, relative, 0.0).log1p(), far)
 
 
 def rate_divergence(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
@@ -48,12 +52,7 @@ def lgamma_remainder(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
 
     Source: Abramowitz & Stegun (1964), eqs. 6.1.15 and 6.1.40.
     """
-    relative, near = _relative(x, step, 0.25)
-    x_far, step_far = torch.where(near, 1.0, x), torch.where(near, 0.0, step)
-    far = torch.lgamma(torch.where(near, 1.0, y)) - torch.lgamma(x_far)
-    return torch.where(
-        near, _near_lgamma_remainder(x, relative * x), far - torch.digamma(x_far) * step_far
-    )
+    return by_case(_is_near(x, step), _remainder, _far_remainder, (y, x, step), (_SMALL, _SMALL))
 
 
 def lgamma_difference(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
@@ -61,11 +60,7 @@ def lgamma_difference(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
 
     Source: Abramowitz & Stegun (1964), eqs. 6.1.15 and 6.1.40.
     """
-    relative, near = _relative(x, step, 0.25)
-    small = relative * x
-    close = torch.digamma(x) * small + _near_lgamma_remainder(x, small)
-    far = torch.lgamma(torch.where(near, 1.0, y)) - torch.lgamma(torch.where(near, 1.0, x))
-    return torch.where(near, close, far)
+    return by_case(_is_near(x, step), _difference, _far_difference, (y, x, step), (_SMALL, _SMALL))
 
 
 def shape_divergence(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
@@ -79,42 +74,57 @@ def shape_divergence(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
     | x ≥ 8, |step| < x/4 | half of `rate_divergence`, and `binet_remainder` |
     | x ≥ 8, elsewhere | half of `rate_divergence`, and `binet` less its tangent as written |
 
-    Source: Bar-Lev & Reiser (1982); the log-normaliser of the Gamma family at a fixed mean.
+    Source: Abramowitz & Stegun (1964), eqs. 6.1.15 and 6.1.40.
     """
-    large = x >= _SHIFT
-    near = step.abs() < 0.25 * x
-    small_x, small_y = torch.where(large, 1.0, x), torch.where(large, 1.0, y)
-    small_step = torch.where(large, 0.0, step)
-    ratio = log_quotient(small_y, small_x, small_step)
-    small = lgamma_remainder(small_y, small_x, small_step)
-    small = small - exp_remainder(small_y, small_x, -ratio)
-    big_x, big_y = torch.where(large, x, 8.0), torch.where(large, y, 8.0)
-    big_step = torch.where(large, step, 0.0)
-    far = binet(big_y) - binet(big_x) - binet_slope(big_x) * big_step
-    rest = torch.where(near, binet_remainder(big_x, torch.where(near, big_step, 0.0)), far)
-    return torch.where(large, 0.5 * rate_divergence(big_y, big_x, big_step) + rest, small)
+    return by_case(x >= _SHIFT, _large_shapes, _small_shapes, (y, x, step), (_LARGE, _SMALL))
 
 
-def _relative(x: Tensor, step: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """step/x where it is below the radius, else 0; and where that is."""
-    relative = step / x
-    near = relative.abs() < radius
-    return torch.where(near, relative, 0.0), near
+def _is_near(x: Tensor, step: Tensor) -> Tensor:
+    return step.abs() < 0.25 * x
 
 
-def _near_lgamma_remainder(x: Tensor, step: Tensor) -> Tensor:
+def _remainder(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
     """Σ_k<8 [u_k − log(1 + u_k)], u_k = step/(x + k), and the same function at x + 8.
 
-    There Stirling's series leaves y log(y/x) − y + x for y = x + step, half of the same term
-    again, and the remainder of `binet`.
+    There Stirling's series leaves (x + 8)(u₈² − (1 + u₈)(u₈ − log(1 + u₈))), which is
+    y log(y/x) − y + x at y = x + 8 + step, half of u₈ − log(1 + u₈), and that of `binet`.
     """
-    total = torch.zeros_like(step)
-    for k in range(_SHIFT):
-        total = total + _near_log_remainder(step / (x + k))
-    shifted = x + _SHIFT
-    y, u = shifted + step, step / shifted
-    main = exp_remainder(y, shifted, -u.log1p()) + 0.5 * _near_log_remainder(u)
-    return total + main + binet_remainder(shifted, step)
+    offsets = torch.arange(_SHIFT + 1, dtype=x.dtype, device=x.device)
+    u = step.unsqueeze(-1) / (x.unsqueeze(-1) + offsets)
+    parts = _near_log_remainder(u)
+    shifted, last, rest = x + _SHIFT, u[..., -1], parts[..., -1]
+    main = shifted * (last * last - (1 + last) * rest)
+    return parts[..., :-1].sum(-1) + main + 0.5 * rest + binet_remainder(shifted, step)
+
+
+def _far_remainder(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    return torch.lgamma(y) - torch.lgamma(x) - torch.digamma(x) * step
+
+
+def _difference(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    return torch.digamma(x) * step + _remainder(y, x, step)
+
+
+def _far_difference(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    return torch.lgamma(y) - torch.lgamma(x)
+
+
+def _small_shapes(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    rates = exp_remainder(y, x, -log_quotient(y, x, step))
+    return lgamma_remainder(y, x, step) - rates
+
+
+def _large_shapes(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    rest = by_case(_is_near(x, step), _binet_remainder, _far_binet, (y, x, step), (_LARGE, _LARGE))
+    return 0.5 * rate_divergence(y, x, step) + rest
+
+
+def _binet_remainder(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    return binet_remainder(x, step)
+
+
+def _far_binet(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
+    return binet(y) - binet(x) - binet_slope(x) * step
 
 
 def _near_log_remainder(u: Tensor) -> Tensor:

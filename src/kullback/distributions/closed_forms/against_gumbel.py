@@ -93,7 +93,9 @@ def _register(kind: type[Distribution], transform: Transform) -> None:
         """log β + E(x − ν)/β + E e^(−(x − ν)/β) − H(P)."""
         loc, scale = wide(q.loc, q.scale)
         mean = wide(p.loc)[0] if isinstance(p, Normal) else LINE_LAWS[kind](p).mean
-        return scale.log() + (mean - loc) / scale + transform(p, loc, scale).exp() - entropy_in_full(p)
+        return (
+            scale.log() + (mean - loc) / scale + transform(p, loc, scale).exp() - entropy_in_full(p)
+        )
 
 
 for _kind, _transform in _TRANSFORMS.items():

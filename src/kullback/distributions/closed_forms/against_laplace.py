@@ -72,12 +72,15 @@ def _continuous_bernoulli(p: ContinuousBernoulli, centre: Tensor) -> Tensor:
     """
     logit = logit_of(p)
     size = magnitude(logit)
-    turned = torch.where(logit > 0, 1 - centre, centre)
+    turned = torch.where(logit < 0, centre, 1 - centre)
     mean = 0.5 - log_sinhc_slope(size)
     inside = (turned > 0) & (turned < 1)
     kink = torch.where(inside, turned, 0.5)
-    z = torch.where(size == 0, 1e-300, size) * kink
-    share = exp_remainder(torch.ones_like(z), (-z).exp(), -z) / (z * z)
+    z = size * kink
+    flat = z < 1e-4
+    steep = torch.where(flat, 1.0, z)
+    rest = exp_remainder(torch.ones_like(z), (-steep).exp(), -steep) / (steep * steep)
+    share = torch.where(flat, 0.5 - z / 6 + z * z / 24, rest)
     log_mean_decay = log_sinhc(size) - 0.5 * size
     shortfall = kink * kink * share * (-log_mean_decay).exp()
     within = mean - kink + 2 * shortfall

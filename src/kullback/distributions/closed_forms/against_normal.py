@@ -33,4 +33,6 @@ for _kind in LINE_LAWS:
     _register(_kind)
 
 
-closed_form("kl", Cauchy, Normal, source="Johnson, Kotz & Balakrishnan (1994), section 16.2")(infinite)
+closed_form("kl", Cauchy, Normal, source="Johnson, Kotz & Balakrishnan (1994), section 16.2")(
+    infinite
+)

@@ -16,7 +16,7 @@ from torch.distributions import Bernoulli, Distribution
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.integers import trial_probs
 from kullback.distributions.parameters import given, wide
-from kullback.divergences import KL, Functional
+from kullback.divergences import KL
 from kullback.divergences import alpha as alpha_record
 from kullback.numerics import Pair, expm1, log_power_mean, log_ratio, times
 
@@ -25,6 +25,7 @@ __all__ = [
     "covered",
     "divergence_of_trial",
     "entropy_of_trial",
+    "power_excess",
     "power_of_trial",
     "renyi_of_trial",
     "trial",
@@ -69,10 +70,10 @@ def trial(p: Distribution, q: Distribution) -> Trial:
     )
 
 
-def divergence_of_trial(cells: Trial, record: Functional = KL) -> Tensor:
-    """The sum of a record over both cells: +inf, as for KL, where P alone fills a cell."""
+def divergence_of_trial(cells: Trial) -> Tensor:
+    """KL of one trial, +inf where P alone fills a cell."""
     safe, escaped = covered(cells)
-    value = record.terms(safe[0]) + record.terms(safe[1])
+    value = KL.terms(safe[0]) + KL.terms(safe[1])
     return torch.where(escaped, math.inf, value)
 
 
@@ -98,10 +99,20 @@ def renyi_of_trial(cells: Trial, alpha: float) -> Tensor:
 
 def power_of_trial(cells: Trial, alpha: float) -> Tensor:
     """p^α q^(1−α) + (1 − p)^α (1 − q)^(1−α) − 1, exact near 0; +inf where it diverges."""
-    record = alpha_record(alpha)
+    return power_excess(cells[0], alpha) + power_excess(cells[1], alpha)
+
+
+def power_excess(pair: Pair, alpha: float) -> Tensor:
+    """p^α q^(1−α) − α p − (1 − α) q, with finite gradients where one side is 0."""
+    alone = pair.d.isinf()
+    one = torch.ones_like(pair.p)
+    p, q = torch.where(alone, one, pair.p), torch.where(alone, one, pair.q)
+    logs = (torch.where(alone, 0.0, x) for x in (pair.log_p, pair.log_q, pair.d))
+    both = alpha * (alpha - 1) * alpha_record(alpha).terms(Pair(p, q, *logs))
+    single = -alpha * pair.p - (1 - alpha) * pair.q
     if alpha > 1:
-        return alpha * (alpha - 1) * divergence_of_trial(cells, record)
-    return alpha * (alpha - 1) * (record.terms(cells[0]) + record.terms(cells[1]))
+        single = torch.where(pair.d == -math.inf, math.inf, single)
+    return torch.where(alone, single, both)
 
 
 def covered(cells: Trial) -> tuple[Trial, Tensor]:

@@ -5,6 +5,7 @@ Q with a larger number of trials covers P as well, and is summed over the suppor
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.distributions import Binomial
 
@@ -13,7 +14,7 @@ from kullback.distributions.closed_forms.bernoulli import (
     renyi_of_trial,
     trial,
 )
-from kullback.distributions.dispatch import closed_form, only_where
+from kullback.distributions.dispatch import Declined, closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics import times
 
@@ -36,4 +37,8 @@ def _renyi(p: Binomial, q: Binomial, alpha: float) -> Tensor:
 
 def _of_trials(p: Binomial, q: Binomial, value: Tensor) -> Tensor:
     n, m = wide(p.total_count, q.total_count)
+    # Unlike other conditions this one may break a compiled graph: where it fails, the sum over
+    # the support has the answer.
+    if torch.compiler.is_compiling() and not bool((n == m).all()):
+        raise Declined(_EQUAL)
     return only_where(n == m, times(n, value), _EQUAL)

@@ -18,7 +18,7 @@ from kullback.distributions.integers import End, Integers, category_log_probs, i
 from kullback.distributions.parameters import parameter_tensors
 from kullback.numerics import accumulation_dtype, expm1
 
-__all__ = ["aligned_log_probs", "reached"]
+__all__ = ["aligned_log_probs"]
 
 _MOST_POINTS = 100_000
 _MOST_ENTRIES = 1 << 24
@@ -66,7 +66,7 @@ tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)]
         int(first), int(last) + 1, dtype=accumulation_dtype(like), device=like.device
     )
     row_p, row_q = _row(one, grid, ends[0][1], p), _row(other, grid, ends[1][1], q)
-    return reached(*_broadcast(*_padded(row_p, row_q)))
+    return _reached(*_broadcast(*_padded(row_p, row_q)))
 
 
 def _ends(side: Integers) -> tuple[float, float] | None:
@@ -135,7 +135,7 @@ def _broadcast(row_p: Tensor, row_q: Tensor) -> tuple[Tensor, Tensor]:
     return row_p, row_q
 
 
-def reached(row_p: Tensor, row_q: Tensor) -> tuple[Tensor, Tensor]:
+def _reached(row_p: Tensor, row_q: Tensor) -> tuple[Tensor, Tensor]:
     """The rows, with mass that underflows kept where the other side has none: +inf hangs on it."""
     alone_p, alone_q = row_q == -math.inf, row_p == -math.inf
     kept_p = torch.where(row_p == -math.inf, row_p, row_p.clamp_min(_LEAST_LOG))

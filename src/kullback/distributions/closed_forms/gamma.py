@@ -42,7 +42,8 @@ def _kl(p: Any, q: Any) -> Tensor:
 
 
 def _renyi(p: Any, q: Any, alpha: float) -> Tensor:
-    return renyi_of_gammas(*_shape_and_rate(p), *_shape_and_rate(q), alpha)
+    (a, beta), (b, gamma) = _shape_and_rate(p), _shape_and_rate(q)
+    return renyi_of_gammas(a, beta, b, gamma, alpha)
 
 
 for _p, _q in product((Gamma, Exponential), (Gamma, Exponential)):

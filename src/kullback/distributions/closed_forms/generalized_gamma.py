@@ -75,9 +75,8 @@ def as_generalized_gamma(p: Any) -> GeneralizedGamma:
 def log_law(p: GeneralizedGamma) -> LogLaw:
     """log X = log s + (log T)/k: the cumulants of log T are the derivatives of lgamma at a."""
     a, k, log_s = p
-    trigamma = torch.special.zeta(2.0, a)
-    slope = a * binet_slope(a)
     width = 0.5 / a + a * binet_curvature(a)
+    trigamma = (1 + width) / a
 
     def moment(m: Tensor) -> Moment:
         r = m / k
@@ -90,7 +89,7 @@ def log_law(p: GeneralizedGamma) -> LogLaw:
     return LogLaw(
         mean=log_s + torch.digamma(a) / k,
         variance=trigamma / (k * k),
-        negentropy=0.5 * width.log1p() + slope - binet(a),
+        negentropy=0.5 * width.log1p() + a * binet_slope(a) - binet(a),
         moment=moment,
     )
 

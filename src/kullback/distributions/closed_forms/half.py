@@ -24,7 +24,7 @@ __all__: list[str] = []
 @closed_form("kl", HalfNormal, HalfNormal, source="Cover & Thomas (2006), eq. 8.46, at equal means")
 def _kl_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
     """(σ²/τ² − 1)/2 − log(σ/τ)."""
-    return scale_divergence(p.scale, q.scale)
+    return scale_divergence(*wide(p.scale, q.scale))
 
 
 @closed_form(

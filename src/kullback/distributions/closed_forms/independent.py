@@ -18,7 +18,7 @@ from kullback.distributions.structure import simplified
 from kullback.errors import NoClosedForm
 from kullback.numerics import safe_root
 
-__all__ = ["wasserstein_in_full"]
+__all__ = ["sum_last", "wasserstein_in_full"]
 
 
 @closed_form("kl", Independent, Independent, source="Cover & Thomas (2006), theorem 2.5.3")
@@ -29,9 +29,7 @@ def _kl(p: Independent, q: Independent) -> Tensor:
     return _summed(p, q, kl_in_full)
 
 
-@closed_form(
-    "renyi", Independent, Independent, source="van Erven & Harremoës (2014), theorem 28"
-)
+@closed_form("renyi", Independent, Independent, source="van Erven & Harremoës (2014), theorem 28")
 def _renyi(p: Independent, q: Independent, alpha: float) -> Tensor:
     """Σ R_α(P_i‖Q_i)."""
     from kullback.distributions import exact
@@ -39,9 +37,7 @@ def _renyi(p: Independent, q: Independent, alpha: float) -> Tensor:
     return _summed(p, q, lambda a, b: exact._renyi_in_full(a, b, alpha))
 
 
-@closed_form(
-    "wasserstein", Independent, Independent, source="Peyré & Cuturi (2019), section 2.6"
-)
+@closed_form("wasserstein", Independent, Independent, source="Peyré & Cuturi (2019), section 2.6")
 def _wasserstein(p: Independent, q: Independent) -> Tensor:
     """√Σ W₂(P_i, Q_i)²: the squared distance is a sum over coordinates, and so is the plan."""
     return safe_root(_summed(p, q, lambda a, b: wasserstein_in_full(a, b).square()))
@@ -54,7 +50,7 @@ def _entropy(p: Independent) -> Tensor:
 
     base: Any = p.base_dist
     parts = exact._entropy_in_full(base).expand(base.batch_shape)
-    return _sum_last(parts, p.reinterpreted_batch_ndims)
+    return sum_last(parts, p.reinterpreted_batch_ndims)
 
 
 def wasserstein_in_full(p: Distribution, q: Distribution) -> Tensor:
@@ -78,7 +74,7 @@ def _summed(
     except NoClosedForm:
         pair = f"({type(left).__name__}, {type(right).__name__})"
         raise Declined(f"it would be the sum over independent parts of {pair}") from None
-    return _sum_last(parts.expand(shape), shared)
+    return sum_last(parts.expand(shape), shared)
 
 
 def _dims(p: Any) -> int:
@@ -93,5 +89,6 @@ def _peeled(p: Any, dims: int) -> Distribution:
     return Independent(p.base_dist, left, validate_args=False) if left else p.base_dist
 
 
-def _sum_last(x: Tensor, dims: int) -> Tensor:
+def sum_last(x: Tensor, dims: int) -> Tensor:
+    """x summed over its last `dims` dimensions."""
     return x.sum(tuple(range(-dims, 0))) if dims else x

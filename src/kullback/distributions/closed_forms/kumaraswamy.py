@@ -23,7 +23,7 @@ _SOURCE = "Jones (2009), Kumaraswamy's distribution, section 3"
 
 
 def harmonic(x: Tensor) -> Tensor:
-    """H_x = digamma(x + 1) + γ: −E log(1 − U^(1/x)) of a uniform variable, and −a E log X at b = x."""
+    """H_x = digamma(x + 1) + γ: −E log(1 − U^(1/x)) of a uniform U, and −a E log X where b = x."""
     return torch.digamma(x + 1) + EULER_GAMMA
 
 
@@ -80,9 +80,7 @@ def _kl_beta(p: Kumaraswamy, q: Beta) -> Tensor:
     """Where Q is a power of a uniform variable, or P is Beta(1, b)."""
     from kullback.distributions.exact import kl_in_full
 
-    a, b, one, zero = wide(
-        p.concentration1, p.concentration0, q.concentration1, q.concentration0
-    )
+    a, b, one, zero = wide(p.concentration1, p.concentration0, q.concentration1, q.concentration0)
     to_power = _to_power(a, b, one)
     of_beta = kl_in_full(Beta(torch.ones_like(b), b, validate_args=False), q)
     value = torch.where(zero == 1, to_power, of_beta)
@@ -96,9 +94,7 @@ def _kl_of_beta(p: Beta, q: Kumaraswamy) -> Tensor:
     """Where P is a power of a uniform variable, or Q is a Beta distribution."""
     from kullback.distributions.exact import kl_in_full
 
-    one, zero, a, b = wide(
-        p.concentration1, p.concentration0, q.concentration1, q.concentration0
-    )
+    one, zero, a, b = wide(p.concentration1, p.concentration0, q.concentration1, q.concentration0)
     q_is_beta = (a == 1) | (b == 1)
     as_beta = Beta(torch.where(b == 1, a, 1.0), b, validate_args=False)
     to_beta = kl_in_full(p, as_beta)

@@ -57,9 +57,10 @@ def _log_overlap(m: Tensor, d: Tensor) -> Tensor:
     c = 0.5 * square * half * half + m_near * square * _sinhc_excess(square)
     close = c - exp_remainder(torch.ones_like(c), 1 + m_near + c, (m_near + c).log1p())
     size = magnitude(torch.where(near, 1.0, d))
-    zero = size == 0
-    twice = 2 * torch.where(zero, 1.0, size)
-    share = torch.where(zero, 1 - size + 2 / 3 * size * size, -expm1(-twice) / twice)
+    short = size < 1
+    twice = 2 * torch.where(short, 1.0, size)
+    within = (-size).exp() * sinhc(torch.where(short, size, 0.0))
+    share = torch.where(short, within, -expm1(-twice) / twice)
     far = size - m + (0.5 * (1 + (-2 * size).exp()) + m * share).log()
     return torch.where(near, close, far)
 

@@ -98,9 +98,7 @@ def _student(p: StudentT) -> LineLaw:
 
 def _uniform(p: Uniform) -> LineLaw:
     low, high = wide(p.low, p.high)
-    return _everywhere(
-        0.5 * (low + high), (high - low) ** 2 / 12, _NORMAL - 0.5 * math.log(12)
-    )
+    return _everywhere(0.5 * (low + high), (high - low) ** 2 / 12, _NORMAL - 0.5 * math.log(12))
 
 
 def _beta(p: Beta) -> LineLaw:

@@ -71,9 +71,7 @@ def kumaraswamy_law(p: Kumaraswamy) -> LogLaw:
     """Xᵃ is Beta(1, b)."""
     a, b = wide(p.concentration1, p.concentration0)
     law = _of_concentrations(torch.ones_like(b), b)
-    return LogLaw(
-        law.mean / a, law.variance / (a * a), law.negentropy, lambda m: law.moment(m / a)
-    )
+    return LogLaw(law.mean / a, law.variance / (a * a), law.negentropy, lambda m: law.moment(m / a))
 
 
 def uniform_law(low: Tensor, high: Tensor) -> LogLaw:
@@ -104,9 +102,9 @@ def _kl_to_log_normal(p: Uniform, q: LogNormal) -> Tensor:
 
 
 for _q in FAMILY:
-    closed_form("kl", Uniform, _q, source="Bauckhage (2014), arXiv:1401.6853, by direct integration")(
-        _kl_to_generalized_gamma
-    )
+    closed_form(
+        "kl", Uniform, _q, source="Bauckhage (2014), arXiv:1401.6853, by direct integration"
+    )(_kl_to_generalized_gamma)
 closed_form("kl", Uniform, LogNormal, source="direct integration")(_kl_to_log_normal)
 register_against_family(Beta, beta_law, source="Johnson, Kotz & Balakrishnan (1995), ch. 25")
 register_against_family(Kumaraswamy, kumaraswamy_law, source="Jones (2009), section 3")

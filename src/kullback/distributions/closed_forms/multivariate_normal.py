@@ -63,7 +63,7 @@ def gaussian(p: Distribution) -> Gaussian:
     """P as a `Gaussian`; declines what is none."""
     if isinstance(p, MultivariateNormal):
         factor = scale_factor(p)
-        return Gaussian(*wide(p.loc), diagonal(factor), factor)
+        return Gaussian(wide(p.loc)[0], diagonal(factor), factor)
     if isinstance(p, LowRankMultivariateNormal):
         columns, variance = wide(p._unbroadcasted_cov_factor, p._unbroadcasted_cov_diag)
         root = variance.sqrt()[..., None]
@@ -71,12 +71,13 @@ def gaussian(p: Distribution) -> Gaussian:
         # The identity bounds the eigenvalues from below: Rasmussen & Williams (2006), 3.4.3.
         inner = identity + (columns / root) @ (columns / root).mT
         factor = root * torch.linalg.cholesky(inner)
-        return Gaussian(*wide(p.loc), diagonal(factor), factor)
+        return Gaussian(wide(p.loc)[0], diagonal(factor), factor)
     base: Any = simplified(p)
-    if isinstance(base, Independent) and isinstance(base.base_dist, Normal):
-        if base.reinterpreted_batch_ndims == 1:
-            return Gaussian(*wide(base.base_dist.loc, base.base_dist.scale), None)
-    raise Declined(f"{p} is not an Independent of Normals over one dimension")
+    flat = isinstance(base, Independent) and base.reinterpreted_batch_ndims == 1
+    if flat and isinstance(base.base_dist, Normal):
+        loc, scale = wide(base.base_dist.loc, base.base_dist.scale)
+        return Gaussian(loc, scale, None)
+    raise Declined("the Independent is not of Normals, over one dimension")
 
 
 class Whitened(NamedTuple):
@@ -171,9 +172,7 @@ def _nearest_rotation(matrix: Tensor) -> Tensor:
 
 for _p, _q in PAIRS:
     closed_form("kl", _p, _q, source="Cover & Thomas (2006), eq. 8.46; Duchi (2007), eq. 8")(_kl)
-    closed_form("renyi", _p, _q, source="Gil et al. (2013), Rényi divergence measures")(
-        _renyi
-    )
+    closed_form("renyi", _p, _q, source="Gil et al. (2013), Rényi divergence measures")(_renyi)
     closed_form("wasserstein", _p, _q, source="Gelbrich (1990), theorem 2.1")(_wasserstein)
 
 

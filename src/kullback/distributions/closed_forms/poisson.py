@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Poisson
 
+from kullback.distributions.closed_forms.bernoulli import power_excess
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
-from kullback.divergences import alpha as alpha_record
 from kullback.numerics import generalized_kl, make_pair
 
 __all__: list[str] = []
@@ -20,22 +20,13 @@ __all__: list[str] = []
 def _kl(p: Poisson, q: Poisson) -> Tensor:
     """λ log(λ/μ) − λ + μ."""
     rate, other = torch.broadcast_tensors(*wide(p.rate, q.rate))
-    safe, escaped = _covered(rate, other)
-    return torch.where(escaped, math.inf, generalized_kl(rate, safe))
+    escaped = (other == 0) & (rate > 0)
+    value = generalized_kl(rate, torch.where(escaped, rate, other))
+    return torch.where(escaped, math.inf, value)
 
 
 @closed_form("renyi", Poisson, Poisson, source="Nielsen & Nock (2011), section 3")
 def _renyi(p: Poisson, q: Poisson, alpha: float) -> Tensor:
     """(λ^α μ^(1−α) − α λ − (1 − α) μ)/(α − 1)."""
     rate, other = torch.broadcast_tensors(*wide(p.rate, q.rate))
-    terms = alpha_record(alpha).terms
-    if alpha < 1:
-        return alpha * terms(make_pair(rate, other, "probs", "probs"))
-    safe, escaped = _covered(rate, other)
-    return torch.where(escaped, math.inf, alpha * terms(make_pair(rate, safe, "probs", "probs")))
-
-
-def _covered(rate: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """The rate of Q, with P's put in where P alone is not all at 0; and where that was."""
-    escaped = (other == 0) & (rate > 0)
-    return torch.where(escaped, rate, other), escaped
+    return power_excess(make_pair(rate, other, "probs", "probs"), alpha) / (alpha - 1)

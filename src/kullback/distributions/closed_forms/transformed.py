@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, transforms
 
-from kullback.distributions.closed_forms.independent import wasserstein_in_full
+from kullback.distributions.closed_forms.independent import sum_last, wasserstein_in_full
 from kullback.distributions.dispatch import Declined, closed_form, only_where
 from kullback.distributions.parameters import parameter_tensors, wide
 from kullback.distributions.structure import (
@@ -73,11 +73,10 @@ def _entropy(p: TransformedDistribution) -> Tensor:
     taken = last_transform(p)
     if taken is None or not isinstance(taken[1], transforms.AffineTransform):
         raise Declined("the entropy of an image adds the mean log-Jacobian, known if it is affine")
-    rest, affine = taken
-    like = wide(next(parameter_tensors(rest)))[0]
-    scale = torch.as_tensor(affine.scale, dtype=like.dtype, device=like.device)
+    like = wide(next(parameter_tensors(taken[0])))[0]
+    scale = torch.as_tensor(taken[1].scale, dtype=like.dtype, device=like.device)
     stretch = scale.abs().log().expand(p.batch_shape + p.event_shape)
-    return exact._entropy_in_full(rest) + stretch.flatten(len(p.batch_shape)).sum(-1)
+    return exact._entropy_in_full(taken[0]) + sum_last(stretch, len(p.event_shape))
 
 
 def _of_simpler(p: Distribution, q: Distribution, divergence: Divergence) -> Tensor:

@@ -42,8 +42,10 @@ def ends_within(
     start, stop = wide(p.low, p.high)
     covered = (start >= low) & (stop <= high)
     inside = torch.as_tensor(low, dtype=start.dtype, device=start.device)
-    return covered, torch.where(covered, start, inside + 0.25), torch.where(
-        covered, stop, inside + 0.75
+    return (
+        covered,
+        torch.where(covered, start, inside + 0.25),
+        torch.where(covered, stop, inside + 0.75),
     )
 
 
@@ -122,7 +124,9 @@ def _kl_kumaraswamy(p: Uniform, q: Kumaraswamy) -> Tensor:
     """E log(1 − xᵃ) = −H_{1/a}, the harmonic number, over the whole unit interval."""
     covered, low, high = ends_within(p, 0.0, 1.0)
     a, b = wide(q.concentration1, q.concentration0)
-    value = (b - 1) * harmonic(1 / a) - (a - 1) * average_log(low, high) - (a * b * (high - low)).log()
+    value = (
+        (b - 1) * harmonic(1 / a) - (a - 1) * average_log(low, high) - (a * b * (high - low)).log()
+    )
     known = ~covered | (b == 1) | ((low == 0) & (high == 1))
     return only_where(
         known, torch.where(covered, value, torch.inf), "it is exact for P = Uniform(0, 1)"
@@ -141,9 +145,7 @@ def _kl_half_cauchy(p: Uniform, q: HalfCauchy) -> Tensor:
     covered, low, high = ends_within(p, 0.0, math.inf)
     (scale,) = wide(q.scale)
     value = (0.5 * math.pi * scale / (high - low)).log()
-    return torch.where(
-        covered, value + average_log1p_square(low / scale, high / scale), torch.inf
-    )
+    return torch.where(covered, value + average_log1p_square(low / scale, high / scale), torch.inf)
 
 
 @closed_form("kl", Uniform, Pareto, source=_SOURCE)

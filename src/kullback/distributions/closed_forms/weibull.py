@@ -19,6 +19,7 @@ from kullback.distributions.closed_forms.log_law import GeneralizedGamma, kl_to_
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics import exp_remainder, expm1, itakura_saito, log_ratio, safe_root
+from kullback.numerics.cases import by_case
 from kullback.numerics.remainders import lgamma_difference, lgamma_remainder, shape_divergence
 
 __all__: list[str] = []
@@ -28,25 +29,18 @@ _SOURCE = "Bauckhage (2013), arXiv:1310.3713; Bauckhage (2014), arXiv:1401.6853"
 
 def _kl(p: Any, q: Any) -> Tensor:
     """Two powers of Gamma variables, near the Exponential and far from it."""
-    to_p, to_q = as_generalized_gamma(p), as_generalized_gamma(q)
-    (a, k, _), (b, m, _) = to_p, to_q
+    (a, k, log_s), (b, m, log_t) = as_generalized_gamma(p), as_generalized_gamma(q)
     near = ((m - k).abs() < 0.5 * k) & ((b - a).abs() < 0.5 * a)
-    apart = kl_to_generalized_gamma(log_law(to_p), to_q)
-    log_gap = _log_scale_gap(p, q, to_p, to_q)
-    a, k, log_gap = (torch.where(near, x, y) for x, y in ((a, 1.0), (k, 1.0), (log_gap, 0.0)))
-    b, m = torch.where(near, b, 1.0), torch.where(near, m, 1.0)
-    return torch.where(near, _kl_near_exponential(a, k, b, m, log_gap), apart)
+    both_weibull = isinstance(p, Weibull) and isinstance(q, Weibull)
+    log_gap = log_ratio(*wide(q.scale, p.scale)) if both_weibull else log_s - log_t
+    harmless = (1.0, 1.0, 1.0, 1.0, 0.0)
+    return by_case(
+        near, _near_exponential, _far_from_it, (a, k, b, m, log_gap), (harmless, harmless)
+    )
 
 
-def _log_scale_gap(p: Any, q: Any, to_p: GeneralizedGamma, to_q: GeneralizedGamma) -> Tensor:
-    """log(s/t), from the scales themselves where both are given."""
-    if isinstance(p, Weibull) and isinstance(q, Weibull):
-        return log_ratio(*wide(q.scale, p.scale))
-    return to_p.log_scale - to_q.log_scale
-
-
-def _kl_near_exponential(a: Tensor, k: Tensor, b: Tensor, m: Tensor, log_gap: Tensor) -> Tensor:
-    """With r = m/k and B_f(y, x) = f(y) − f(x) − f′(x)(y − x), the sum of
+def _near_exponential(a: Tensor, k: Tensor, b: Tensor, m: Tensor, log_gap: Tensor) -> Tensor:
+    """With r = m/k, log_gap = log(s/t) and B_f(y, x) = f(y) − f(x) − f′(x)(y − x), the sum of
 
     | part | zero where |
     | --- | --- |
@@ -61,10 +55,15 @@ def _kl_near_exponential(a: Tensor, k: Tensor, b: Tensor, m: Tensor, log_gap: Te
     deviation = (m - k) / k
     mean_shape = a + 1
     bend = lgamma_remainder(mean_shape + deviation, mean_shape, deviation)
-    log_power = log_ratio(k, m)
     d = m * log_gap + log_ratio(b, a) + bend + torch.digamma(mean_shape) * deviation
     within = shape_divergence(b, a, b - a) + b * bend + b / a * itakura_saito(m, k)
-    return within + (b - a) / a * log_power + exp_remainder(b, b * d.exp(), d)
+    return within + (b - a) / a * log_ratio(k, m) + exp_remainder(b, b * d.exp(), d)
+
+
+def _far_from_it(a: Tensor, k: Tensor, b: Tensor, m: Tensor, log_gap: Tensor) -> Tensor:
+    """Only the gap of the scales matters, so Q's is set to 1."""
+    law = log_law(GeneralizedGamma(a, k, log_gap))
+    return kl_to_generalized_gamma(law, GeneralizedGamma(b, m, torch.zeros_like(m)))
 
 
 for _p, _q in product((Gamma, Exponential, Weibull), (Gamma, Exponential, Weibull)):

@@ -1,13 +1,16 @@
-"""Curves over uneven points, brought to even columns; and round numbers for an axis."""
+"""What every drawing shares: curves in even columns, round numbers on an axis, values in words."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["in_columns", "number", "ticks"]
+from kullback.results import Estimate
+
+__all__ = ["in_columns", "measured", "number", "ticks"]
 
 
 def in_columns(x: Tensor, y: Tensor, columns: int, *, discrete: bool) -> list[float]:
@@ -52,7 +55,7 @@ def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[fl
     return [step * n for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 3) -> str:
     """A short number with a true minus sign.
 
     Example:
@@ -61,5 +64,21 @@ def number(value: float) -> str:
     """
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    form = ",.0f" if 1000 <= abs(value) < 1e6 else ".3g"
+    form = ",.0f" if 1000 <= abs(value) < 1e6 else f".{digits}g"
     return f"{value:{form}}".replace("-", "−")
+
+
+def measured(value: float | Estimate[Any]) -> str:
+    """A divergence in nats, with its interval where that is wide enough to be seen.
+
+    Example:
+        >>> measured(0.25), measured(Estimate(0.25, 0.2, 0.3))
+        ('0.25 nats', '0.25 nats [0.2, 0.3] (95 %)')
+    """
+    words = f"{number(float(value), 4)} nats"
+    if not isinstance(value, Estimate):
+        return words
+    low, high = float(value.low), float(value.high)
+    if high - low > 1e-3 * abs(float(value)):
+        words += f" [{number(low)}, {number(high)}] ({100 * value.confidence:g} %)"
+    return words

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from kullback.distributions.drawing.columns import number
+from kullback.distributions.drawing.columns import measured
 from kullback.distributions.drawing.svg import BLUE, ORANGE
 from kullback.errors import MissingExtra
-from kullback.results import Estimate
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -22,7 +21,7 @@ _GREY, _LINES = "#808080", "rgba(128,128,128,0.25)"
 _HOVER = (
     "x = %{x:.4g}<br>p = %{customdata[0]:.4g}, q = %{customdata[1]:.4g}<br>"
     "log p/q = %{customdata[2]:.4g}<br>p·log p/q = %{customdata[3]:.4g}<br>"
-    "share of KL up to here %{customdata[4]:.1%}<extra></extra>"
+    "share of KL up to here %{customdata[4]:.1%}"
 )
 
 
@@ -34,22 +33,27 @@ def figure(picture: Picture) -> Figure:
         raise MissingExtra("plotly", "plot") from None
     import plotly.graph_objects as go
 
-    drawn = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    drawn: Any = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
     curves = (picture.p, picture.q, picture.log_ratio, picture.integrand, picture.cumulative)
     x, told = picture.x.numpy(), torch.stack(curves, -1).numpy()
-    integrand = torch.where(picture.integrand.isfinite(), picture.integrand, torch.nan)
+    integrand = torch.where(picture.integrand.isfinite(), picture.integrand, 0.0)
+    hover = _HOVER if 0 < float(picture.kl) < torch.inf else _HOVER.partition("<br>share")[0]
     sides = [
         (f"P = {picture.p_name}", picture.p, BLUE, 1),
         (f"Q = {picture.q_name}", picture.q, ORANGE, 1),
         ("adds to KL(P‖Q)", integrand.clamp_min(0.0), BLUE, 2),
         ("takes back", integrand.clamp_max(0.0), ORANGE, 2),
     ]
-    for name, curve, colour, row in sides:
+    for place, (name, curve, colour, row) in enumerate(sides):
         y = curve.numpy()
-        kind: dict[str, Any] = {"name": name, "customdata": told, "hovertemplate": _HOVER}
+        kind: dict[str, Any] = {
+            "name": name,
+            "customdata": told,
+            "hovertemplate": hover + "<extra></extra>",
+        }
         kind["showlegend"] = row == 1
         trace = (
-            go.Bar(x=x, y=y, marker_color=colour, **_beside(len(drawn.data)), **kind)
+            go.Bar(x=x, y=y, marker_color=colour, **_beside(place), **kind)
             if picture.discrete
             else go.Scatter(
                 x=x,
@@ -72,7 +76,7 @@ def _beside(trace: int) -> dict[str, float]:
     return {"offset": (-0.4, 0.0, -0.35, -0.35)[trace], "width": 0.4 if trace < 2 else 0.7}
 
 
-def _hatch(drawn: Figure, picture: Picture) -> None:
+def _hatch(drawn: Any, picture: Picture) -> None:
     """Marks where the integrand is infinite, from the first such x to the last of each run."""
     endless = picture.integrand.isinf()
     edges = torch.cat([endless[:1], endless[1:] != endless[:-1], endless[-1:]]).nonzero()[:, 0]
@@ -90,11 +94,10 @@ def _hatch(drawn: Figure, picture: Picture) -> None:
         )
 
 
-def _dress(drawn: Figure, picture: Picture) -> None:
+def _dress(drawn: Any, picture: Picture) -> None:
     """Greys that hold on white and on black, no background, room for what there is to say."""
-    kl = str(picture.kl) if isinstance(picture.kl, Estimate) else number(picture.kl)
     drawn.update_layout(
-        title={"text": f"KL(P‖Q) = {kl} nats", "font": {"size": 16}},
+        title={"text": f"KL(P‖Q) = {measured(picture.kl)}", "font": {"size": 16}},
         font={"color": _GREY},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

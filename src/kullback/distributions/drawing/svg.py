@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from kullback.distributions.drawing.columns import in_columns, number, ticks
-from kullback.results import Estimate
+from kullback.distributions.drawing.columns import in_columns, measured, number, ticks
 
 if TYPE_CHECKING:
     from kullback.distributions.picture import Picture
@@ -70,7 +69,7 @@ def svg(picture: Picture) -> str:
     low, high = min(finite) - 0.05 * span * (min(finite) < 0), max(finite) + 0.08 * span
     lower = _Panel(_HEAD + _UPPER + _GAP, _LOWER, low, high, *ends, picture.discrete)
     measure = "probability" if picture.discrete else "density"
-    title = f"P = {picture.p_name}, Q = {picture.q_name}: KL(P‖Q) = {_value(picture)} nats"
+    title = f"P = {picture.p_name}, Q = {picture.q_name}: KL(P‖Q) = {measured(picture.kl)}"
     parts = [
         f'<svg class="kullback-picture" viewBox="0 0 {_LEFT + _WIDTH + _RIGHT} {_HEIGHT}" '
         'xmlns="http://www.w3.org/2000/svg" role="img" width="100%" style="max-width:44rem" '
@@ -78,7 +77,7 @@ def svg(picture: Picture) -> str:
         f"<title>{escape(title)}</title>",
         upper.axis(measure),
         _legend(picture),
-        lower.axis(f"p · log(p/q), whose whole is {_value(picture)} nats"),
+        lower.axis(f"p · log(p/q), whose whole is {measured(picture.kl)}"),
         *(
             _curve(upper, xs, c, colour, picture.discrete, shift)
             for c, colour, shift in ((q, ORANGE, 1), (p, BLUE, -1))
@@ -94,21 +93,18 @@ def _curves(picture: Picture) -> tuple[list[float], list[float], list[float], li
     """The points that are drawn, and the three curves over them."""
     curves = picture.p, picture.q, picture.integrand
     if picture.discrete:
-        return picture.x.tolist(), *(curve.tolist() for curve in curves)
+        p, q, integrand = (curve.tolist() for curve in curves)
+        return picture.x.tolist(), p, q, integrand
     low, high = float(picture.x[0]), float(picture.x[-1])
     xs = [low + (high - low) * (i + 0.5) / _COLUMNS for i in range(_COLUMNS)]
-    return xs, *(in_columns(picture.x, curve, _COLUMNS, discrete=False) for curve in curves)
+    p, q, integrand = (in_columns(picture.x, c, _COLUMNS, discrete=False) for c in curves)
+    return xs, p, q, integrand
 
 
 def _common_top(p: list[float], q: list[float]) -> float:
     """Room for the higher side, unless the lower would be lost under it: then that is cut off."""
     tops = sorted((max(p), max(q)))
     return 1.08 * min(tops[1], 12 * tops[0]) or 1.0
-
-
-def _value(picture: Picture) -> str:
-    kl = picture.kl
-    return str(kl) if isinstance(kl, Estimate) else number(kl)
 
 
 def _curve(
@@ -121,12 +117,24 @@ def _curve(
             _bar(panel, panel.x(x) + (shift - 1) / 2 * width, width, y, colour)
             for x, y in zip(xs, ys, strict=True)
         )
-    line = " ".join(f"{panel.x(x):.1f},{panel.y(y):.1f}" for x, y in zip(xs, ys, strict=True))
+    return _area(panel, xs, ys, colour, 0.15) + _outline(panel, xs, ys, colour)
+
+
+def _area(panel: _Panel, xs: list[float], ys: list[float], colour: str, strength: float) -> str:
     base = f"{panel.x(xs[-1]):.1f},{panel.y(0):.1f} {panel.x(xs[0]):.1f},{panel.y(0):.1f}"
     return (
-        f'<polygon points="{line} {base}" fill="{colour}" fill-opacity="0.15"/>'
-        f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<polygon points="{_points(panel, xs, ys)} {base}" fill="{colour}" '
+        f'fill-opacity="{strength}"/>'
     )
+
+
+def _outline(panel: _Panel, xs: list[float], ys: list[float], colour: str) -> str:
+    line = _points(panel, xs, ys)
+    return f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>'
+
+
+def _points(panel: _Panel, xs: list[float], ys: list[float]) -> str:
+    return " ".join(f"{panel.x(x):.1f},{panel.y(y):.1f}" for x, y in zip(xs, ys, strict=True))
 
 
 def _integrand(panel: _Panel, xs: list[float], ys: list[float], discrete: bool) -> list[str]:
@@ -140,8 +148,8 @@ def _integrand(panel: _Panel, xs: list[float], ys: list[float], discrete: bool) 
     else:
         for sign, colour in ((1, BLUE), (-1, ORANGE)):
             side = [max(sign * y, 0.0) * sign for y in shown]
-            if any(side):
-                parts.append(_curve(panel, xs, side, colour, False, 0).replace("0.15", "0.45"))
+            parts.append(_area(panel, xs, side, colour, 0.45))
+        parts.append(_outline(panel, xs, shown, BLUE))
     return parts
 
 

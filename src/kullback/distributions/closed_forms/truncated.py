@@ -1,0 +1,145 @@
+"""Truncations: of one distribution by their masses, of two Normals by truncated moments.
+
+Of one base, the narrower truncation P has the density of the wider Q over a constant, so that
+KL(P‖Q) is the log of the ratio of their masses; it is taken from the mass that P cuts off beyond
+Q, which vanishes with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Cauchy,
+    Distribution,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    Laplace,
+    LogNormal,
+    Normal,
+    Pareto,
+    Uniform,
+    Weibull,
+)
+
+from kullback.distributions.dispatch import Declined, closed_form, only_where
+from kullback.distributions.parameters import given, parameter_tensors, wide
+from kullback.distributions.truncated import Truncated, log_mass_between, standardized
+from kullback.numerics.normal_interval import normal_moments
+from kullback.numerics.pairs import log_ratio
+
+__all__: list[str] = []
+
+_SOURCE = "Nielsen (2022), Statistical divergences between truncated exponential families"
+
+_BASES: tuple[type[Distribution], ...] = (
+    Cauchy,
+    Exponential,
+    Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    Laplace,
+    LogNormal,
+    Pareto,
+    Weibull,
+)
+
+
+@closed_form("kl", Truncated, Truncated, source=_SOURCE)
+def _kl(p: Truncated, q: Truncated) -> Tensor:
+    """log(Q's mass/P's mass) where both cut one base and P lies within Q; +inf beyond Q.
+
+    Two Normals with other parameters have one by the first two moments of P.
+    """
+    covered = (q.low <= p.low) & (p.high <= q.high)
+    same = _same_parameters(p.base, q.base)
+    beyond = _log_beyond(p, q, covered)
+    if isinstance(p.base, Normal) and isinstance(q.base, Normal):
+        other = _kl_of_moments(p, q.base) + torch.where(covered, q.log_mass, 0.0)
+        value = torch.where(same, beyond, other)
+    else:
+        value = only_where(same | ~covered, beyond, "it is exact where both cut one base")
+    return torch.where(covered, value, math.inf)
+
+
+def _log_beyond(p: Truncated, q: Truncated, covered: Tensor) -> Tensor:
+    """log(1 + the mass between the ends of P and Q over P's mass)."""
+    value = torch.zeros_like(p.log_mass)
+    for start, stop in ((q.low, p.low), (p.high, q.high)):
+        some = covered & (start < stop)
+        low, high = torch.where(some, start, 0.0), torch.where(some, stop, 0.0)
+        log_share = log_mass_between(p.base.expand(some.shape), low, high) - p.log_mass
+        sum_of = torch.logaddexp(value, torch.where(some, log_share, 0.0))
+        value = torch.where(some, sum_of, value)
+    return value
+
+
+@closed_form("kl", Truncated, Normal, source="Johnson, Kotz & Balakrishnan (1994), section 13.10.1")
+def _kl_normal(p: Truncated, q: Normal) -> Tensor:
+    """−log(P's mass) for P's own base; by the first two moments of P for another Normal."""
+    if not isinstance(p.base, Normal):
+        raise Declined("it is exact for a truncated Normal")
+    return torch.where(_same_parameters(p.base, q), -p.log_mass, _kl_of_moments(p, q))
+
+
+def _kl_of_moments(p: Truncated, q: Normal) -> Tensor:
+    """E(z²)(r² − 1)/2 − log r + a²/2 + a r E z − log(P's mass): r = σ/τ, a = (μ − ν)/τ."""
+    base: Any = p.base
+    first, second = normal_moments(standardized(base, p.low), standardized(base, p.high))
+    loc_p, scale_p, loc_q, scale_q = wide(base.loc, base.scale, q.loc, q.scale)
+    ratio, shift = scale_p / scale_q, (loc_p - loc_q) / scale_q
+    growth = (scale_p - scale_q) / scale_q
+    widths = 0.5 * second * growth * (ratio + 1) - log_ratio(scale_q, scale_p)
+    return widths + shift * (0.5 * shift + ratio * first) - p.log_mass
+
+
+@closed_form("entropy", Truncated, source="Johnson, Kotz & Balakrishnan (1994), section 13.10.1")
+def _entropy(p: Truncated) -> Tensor:
+    """log σ + ½ log 2π + ½ E z² + log(mass), for a truncated Normal."""
+    if not isinstance(p.base, Normal):
+        raise Declined("it is exact for a truncated Normal")
+    (scale,) = wide(p.base.scale)
+    second = normal_moments(standardized(p.base, p.low), standardized(p.base, p.high))[1]
+    return scale.log() + 0.5 * (math.log(2 * math.pi) + second) + p.log_mass
+
+
+@closed_form("kl", Uniform, Truncated, source=_SOURCE)
+def _kl_of_uniform(p: Uniform, q: Truncated) -> Tensor:
+    """KL(P‖Q's base) + log(Q's mass) where P lies within Q; +inf elsewhere."""
+    from kullback.distributions.exact import kl_in_full
+
+    covered = (q.low <= p.low) & (p.high <= q.high)
+    return torch.where(covered, kl_in_full(p, q.base) + q.log_mass, math.inf)
+
+
+def _kl_base(p: Truncated, q: Distribution) -> Tensor:
+    """−log(P's mass) for P's own base."""
+    same = _same_parameters(p.base, q)
+    value = (-p.log_mass).expand(same.shape)
+    return only_where(same, value, "it is exact where Q is P before it was truncated")
+
+
+for _base in _BASES:
+    closed_form("kl", Truncated, _base, source=_SOURCE)(_kl_base)
+
+
+def _same_parameters(p: Distribution, q: Distribution) -> Tensor:
+    """Where two distributions are the same, of broadcast batch shape."""
+    like = next(parameter_tensors(p))
+    shape = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
+    same = torch.ones(shape, dtype=torch.bool, device=like.device)
+    names = [name for name in p.arg_constraints if name not in ("probs", "logits")]
+    if "probs" in p.arg_constraints and given(p) == given(q):
+        names.append(given(p))
+    if type(p) is not type(q) or not names:
+        return same & (p is q)
+    for name in names:
+        same = same & (getattr(p, name) == getattr(q, name))
+    return same
