@@ -11,7 +11,6 @@ Run: python benchmarks/quadrature_calibration.py [--pairs 1000] [--seed 0]
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable
@@ -142,8 +141,9 @@ def student(df: float, loc: float, scale: float) -> Side:
     return Side(
         "StudentT",
         td.StudentT(*real(df, loc, scale)),
-        lambda at: norm
-        - (Long(df) + 1) / 2 * softplus(2 * (at.log_gap(loc) - log(scale)) - log(df)),
+        lambda at: (
+            norm - (Long(df) + 1) / 2 * softplus(2 * (at.log_gap(loc) - log(scale)) - log(df))
+        ),
         -INF,
         INF,
         ((loc, scale),),
@@ -636,7 +636,9 @@ def _half(p: Side, q: Side, place: Long, sign: int, reach: float, scale: float) 
     total = Long(0)
     for _ in range(40):
         middle = (low + high) / 2
-        left, right = (_panels(p, q, place, sign, *ends) for ends in ((low, middle), (middle, high)))
+        left, right = (
+            _panels(p, q, place, sign, *ends) for ends in ((low, middle), (middle, high))
+        )
         open_ = np.abs(left + right - found) > 1e-19 * (abs(total) + np.sum(np.abs(left + right)))
         total += np.sum((left + right)[~open_])
         low, high = np.append(low[open_], middle[open_]), np.append(middle[open_], high[open_])

@@ -26,8 +26,10 @@ from torch.distributions import (
 import kullback
 import oracle
 from kullback.distributions.closed_forms.finite import aligned_log_probs
-from kullback.distributions.integers import integers_of
+from kullback.distributions.exact import kl_in_full
+from kullback.distributions.integers import integers_of, trial_probs
 from kullback.errors import NoClosedForm
+from kullback.numerics import log_binomial, log_negative_binomial, log_poisson
 
 kl = kullback.kl_divergence
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -255,6 +257,24 @@ def test_nearly_equal_poissons_are_never_negative() -> None:
     assert bool((value >= 0).all())
 
 
+@pytest.mark.parametrize("make", [Bernoulli, Poisson, Geometric])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adjacent_numbers(make: Any, dtype: torch.dtype) -> None:
+    """The smallest differences there are: positive, and never less than 0."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.rand(4000, generator=generator, dtype=dtype)
+    # Below 1e-30 the square of a relative 1e-7 leaves the normal numbers of float32.
+    p = torch.cat([spread, 10 ** (-20 * spread), 1 - 10 ** (-6 * spread)]).clamp_min(1e-20)
+    p = p[(p > 0) & (p < 1)]
+    for limit in (0.0, 1.0):
+        q = torch.nextafter(p, p.new_tensor(limit))
+        inside = q < 1
+        value = kl_in_full(make(p[inside]), make(q[inside]))
+        assert bool((value >= 0).all())
+        if dtype == torch.float32:
+            assert bool((value > 0).all())
+
+
 class TestSupports:
     def test_infinite_only_where_q_lacks_a_category(self) -> None:
         p, q = f64([0.5, 0.5, 0.0]), f64([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5], [0.25, 0.25, 0.5]])
@@ -398,3 +418,47 @@ def test_gradients_at_the_edge_are_finite_where_the_value_is(
     # One infinite element must not spoil its neighbours either.
     for slope in torch.autograd.grad(value.sum(), [x, y]):
         assert bool(slope[finite].isfinite().all())
+
+
+class TestLogProbabilitiesOfCounts:
+    """Against factorials in 40 digits: 14 digits relative to the size of the logarithm."""
+
+    def check(self, found: Tensor, truth: Any) -> None:
+        assert abs(found.item() - truth) <= 2e-14 * (1 + abs(truth))
+
+    @pytest.mark.parametrize("rate", [1e-8, 0.3, 17.5, 1e4, 3e9])
+    def test_poisson(self, rate: float) -> None:
+        for k in (0, 1, 15, 16, int(rate), int(1.001 * rate) + 1):
+            truth = k * mp.log(mp.mpf(rate)) - mp.mpf(rate) - mp.loggamma(k + 1)
+            self.check(log_poisson(f64(float(k)), f64(rate)), truth)
+
+    @pytest.mark.parametrize("p", [1e-12, 0.25, 0.999, 1 - 2**-40])
+    @pytest.mark.parametrize("n", [1, 40, 10**7])
+    def test_binomial(self, p: float, n: int) -> None:
+        success, failure = trial_probs(Bernoulli(f64(p)))
+        for k in {0, n, n // 3, int(n * p)}:
+            exact = mp.mpf(p)
+            truth = mp.log(mp.binomial(n, k)) + k * mp.log(exact) + (n - k) * mp.log(1 - exact)
+            self.check(log_binomial(f64(float(k)), f64(float(n)), success, failure), truth)
+
+    @pytest.mark.parametrize("p", [1e-12, 0.25, 0.999, 1 - 2**-40])
+    @pytest.mark.parametrize("r", [1e-3, 1.0, 2.5, 1e6])
+    def test_negative_binomial(self, p: float, r: float) -> None:
+        success, failure = trial_probs(Bernoulli(f64(p)))
+        for k in (0, 1, 20, int(r * p / (1 - p))):
+            exact, count = mp.mpf(p), mp.mpf(r)
+            ways = mp.loggamma(k + count) - mp.loggamma(k + 1) - mp.loggamma(count)
+            truth = ways + count * mp.log(1 - exact) + k * mp.log(exact)
+            self.check(log_negative_binomial(f64(float(k)), f64(r), success, failure), truth)
+
+    def test_edges(self) -> None:
+        counts = f64([-1.0, 0.0, 1.0])
+        assert log_poisson(counts, f64(0.0)).tolist() == [-math.inf, 0, -math.inf]
+        never, always = trial_probs(Bernoulli(f64(0.0)))
+        none = log_binomial(counts, f64(2.0), never, always)
+        assert none.tolist() == [-math.inf, 0, -math.inf]
+        degenerate = log_negative_binomial(counts, f64(0.0), *trial_probs(Bernoulli(f64(0.5))))
+        assert degenerate.tolist() == [-math.inf, 0, -math.inf]
+        tiny = trial_probs(Bernoulli(logits=f64(-800.0)))
+        expected = math.log(3) - 800
+        assert log_binomial(f64(1.0), f64(3.0), *tiny).item() == pytest.approx(expected)

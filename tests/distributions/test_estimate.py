@@ -51,7 +51,6 @@ class TestWhichWay:
         [
             (NORMAL, SHIFTED, "closed form"),
             (NORMAL, td.Gumbel(ONE, ONE), "closed form"),
-            (LAPLACE, td.Gumbel(ONE, ONE), "quadrature"),
             (td.StudentT(5 * ONE), LAPLACE, "quadrature"),
             (td.Poisson(ONE), td.NegativeBinomial(3 * ONE, 0.5 * ONE), "sum over"),
             (Foreign(NORMAL), SHIFTED, "Monte Carlo"),

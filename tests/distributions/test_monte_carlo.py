@@ -270,13 +270,17 @@ class TestDoubts:
         assert not bool(found.trusted)
 
     def test_a_value_that_few_points_carry(self) -> None:
-        """Q has one draw in 20,000 that P does not know; χ² hangs on it."""
-        weights = torch.tensor([1 - 5e-5, 5e-5], dtype=torch.float64)
+        """Q has one draw in 2,000 that P does not know, and all of the difference is there."""
+        weights = torch.tensor([1 - 5e-4, 5e-4], dtype=torch.float64)
         locs = torch.tensor([0.0, 30.0], dtype=torch.float64)
         q = td.MixtureSameFamily(td.Categorical(weights), td.Normal(locs, ONE))
-        found = from_draws(Foreign(td.Normal(ZERO, ONE)), Foreign(q), JEFFREYS, budget=40_000)
-        assert not bool(found.trusted)
-        assert "hangs on few" in words(found)
+        for seed in range(5):
+            found = from_draws(
+                Foreign(td.Normal(ZERO, ONE)), Foreign(q), JEFFREYS, seed, budget=40_000
+            )
+            # Either few draws found that place, or none did and the control betrays it.
+            assert not bool(found.trusted)
+            assert "hangs on few" in words(found) or "do not follow" in words(found)
 
 
 class TestOneSidedDraws:

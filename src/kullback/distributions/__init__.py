@@ -25,7 +25,7 @@ from kullback.distributions.exact import (
     wasserstein_distance,
 )
 from kullback.distributions.picture import Picture, explain
-from kullback.distributions.torch_registry import register_with_torch
+from kullback.distributions.torch_registry import register_with_torch, unregister_from_torch
 from kullback.distributions.truncated import Truncated
 
 __all__ = [
@@ -53,5 +53,6 @@ __all__ = [
     "register_with_torch",
     "renyi_divergence",
     "total_variation",
+    "unregister_from_torch",
     "wasserstein_distance",
 ]

@@ -6,7 +6,7 @@ Along with the terms of a divergence the masses of both sides are integrated: th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -90,7 +90,9 @@ class Integrand:
         total = torch.zeros_like(in_p)
         for slope, log, eps in zip(slopes, (log_p, log_q), self.rounding, strict=True):
             size = torch.where(lost | log.isinf(), 0.0, log.abs())
-            total = total + eps * torch.where(lost | ~slope.isfinite(), 0.0, slope.abs()) * (1 + size)
+            total = total + eps * torch.where(lost | ~slope.isfinite(), 0.0, slope.abs()) * (
+                1 + size
+            )
         return total
 
 
@@ -201,7 +203,9 @@ def refine(integrand: Integrand, halves: Halves, panels: Panels, rtol: float) ->
         evaluations += 2 * NODES * count
     limit = _limits(halves, panels, sums)
     cut = _beyond(halves, panels, limit)
-    kept = {name: torch.where(cut, 0.0, getattr(sums, name)) for name in _SUM_NAMES if name != "bad"}
+    kept = {
+        name: torch.where(cut, 0.0, getattr(sums, name)) for name in _SUM_NAMES if name != "bad"
+    }
     broken = (sums.bad & ~cut).any(0)
     lost_mass = torch.where(sums.lost.isfinite(), sums.lost, 0.0).sum(0)
     return Refined(panels, Sums(**kept, bad=sums.bad & ~cut), limit, lost_mass, broken, evaluations)
@@ -253,7 +257,9 @@ def _scores(halves: Halves, panels: Panels, sums: Sums, limit: Tensor, rtol: flo
     score = torch.where(usable, torch.maximum(of_terms, of_mass), 0.0)
     # What is not finite is narrowed down: in a tail the first panel of it alone.
     up, down = (limit[i].gather(0, panels.half) for i in (0, 1))
-    first = ((panels.kind == UP) & (panels.low == up)) | ((panels.kind == DOWN) & (panels.high == down))
+    first = ((panels.kind == UP) & (panels.low == up)) | (
+        (panels.kind == DOWN) & (panels.high == down)
+    )
     first = first | (panels.kind == PLAIN)
     narrow = sums.bad & first & (panels.depth < torch.where(panels.kind == PLAIN, 6, 14))
     splittable = (panels.high - panels.low) > 1e-12 * panels.high.abs()

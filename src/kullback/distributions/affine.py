@@ -1,7 +1,8 @@
 """Families closed under affine maps: which member a + b·X is, for X of the family.
 
 Each rule is one line; parameters are widened first, so that a chain of maps rounds nothing that
-float32 would. A rule that needs b > 0, or a = 0, answers None where that fails.
+float32 would. Three tables say which maps a family is closed under: any, those with b > 0, and
+those with b > 0 and a = 0.
 """
 
 from __future__ import annotations
@@ -22,13 +23,28 @@ __all__ = ["affine_image", "exponential_image", "logarithm_image"]
 
 def affine_image(base: Distribution, loc: Any, scale: Any) -> Distribution | None:
     """The distribution of loc + scale·X, X ~ base, or None where no rule says."""
-    rule = _IMAGES.get(type(base))
-    if rule is None:
+    kind = type(base)
+    rule = _ANY.get(kind) or _GROWING.get(kind) or _STRETCHED.get(kind)
+    if rule is None or _holds(scale, lambda b: b != 0) is False:
         return None
+    if kind in _STRETCHED and not _holds(loc, lambda a: a == 0):
+        return None
+    if kind not in _ANY:
+        positive = _holds(scale, lambda b: b > 0)
+        if positive is False:
+            return None
+        # Compiled code cannot look, and carries NaN where a scale is not positive.
+        scale = scale if positive else torch.where(scale > 0, scale, torch.nan)
     like = wide(next(parameter_tensors(base)))[0]
     shift, factor = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (loc, scale))
-    factor = _known(factor, factor != 0)
-    return None if factor is None else rule(base, shift, factor)
+    return rule(base, shift, factor)
+
+
+def _holds(x: Any, condition: Callable[[Any], Any]) -> bool | None:
+    """Whether all of a number or tensor fulfils the condition; None where nobody can look."""
+    if not isinstance(x, Tensor):
+        return bool(condition(x))
+    return None if is_traced(x) else bool(condition(x).all())
 
 
 def exponential_image(base: Any) -> Distribution | None:
@@ -45,14 +61,7 @@ def logarithm_image(base: Any) -> Distribution | None:
     return td.Normal(*wide(base.loc, base.scale), validate_args=False)
 
 
-def _known(x: Tensor, condition: Tensor) -> Tensor | None:
-    """x if the condition holds; else None, or NaN where compiled code cannot look."""
-    if is_traced(condition):
-        return torch.where(condition, x, torch.nan)
-    return x if bool(condition.all()) else None
-
-
-Rule = Callable[[Any, Tensor, Tensor], Distribution | None]
+Rule = Callable[[Any, Tensor, Tensor], Distribution]
 
 
 def _location_scale(kind: Any) -> Rule:
@@ -64,15 +73,12 @@ def _location_scale(kind: Any) -> Rule:
 
 
 def _scaled(kind: Any, *names: str, rate: str = "") -> Rule:
-    """b·X alone, b > 0: the parameter `rate` shrinks, or "scale" grows, with it."""
+    """b·X alone: the parameter `rate` shrinks, or "scale" grows, with it."""
 
-    def rule(p: Any, a: Tensor, b: Tensor) -> Distribution | None:
-        known = _known(b, (b > 0) & (a == 0))
-        if known is None:
-            return None
+    def rule(p: Any, a: Tensor, b: Tensor) -> Distribution:
         values = dict(zip(names, wide(*(getattr(p, name) for name in names)), strict=True))
         name = rate or "scale"
-        values[name] = values[name] / known if rate else values[name] * known
+        values[name] = values[name] / b if rate else values[name] * b
         values = dict(zip(values, torch.broadcast_tensors(*values.values()), strict=True))
         return kind(**values, validate_args=False)
 
@@ -84,25 +90,14 @@ def _student_t(p: Any, a: Tensor, b: Tensor) -> Distribution:
     return td.StudentT(df, a + b * loc, b.abs() * scale, validate_args=False)
 
 
-def _gumbel(p: Any, a: Tensor, b: Tensor) -> Distribution | None:
-    known = _known(b, b > 0)
-    if known is None:
-        return None
-    loc, scale = wide(p.loc, p.scale)
-    return td.Gumbel(a + known * loc, known * scale, validate_args=False)
-
-
 def _uniform(p: Any, a: Tensor, b: Tensor) -> Distribution:
     first, last = (a + b * end for end in wide(p.low, p.high))
     return td.Uniform(torch.minimum(first, last), torch.maximum(first, last), validate_args=False)
 
 
-def _log_normal(p: Any, a: Tensor, b: Tensor) -> Distribution | None:
-    known = _known(b, (b > 0) & (a == 0))
-    if known is None:
-        return None
+def _log_normal(p: Any, a: Tensor, b: Tensor) -> Distribution:
     loc, scale = wide(p.loc, p.scale)
-    return td.LogNormal(loc + known.log(), scale, validate_args=False)
+    return td.LogNormal(loc + b.log(), scale, validate_args=False)
 
 
 def _multivariate_normal(p: Any, a: Tensor, b: Tensor) -> Distribution:
@@ -122,20 +117,22 @@ def _low_rank(p: Any, a: Tensor, b: Tensor) -> Distribution:
     )
 
 
-_IMAGES: dict[type[Distribution], Rule] = {
+_ANY: dict[type[Distribution], Rule] = {
     td.Cauchy: _location_scale(td.Cauchy),
-    td.Exponential: _scaled(td.Exponential, "rate", rate="rate"),
-    td.Gamma: _scaled(td.Gamma, "concentration", "rate", rate="rate"),
-    td.Gumbel: _gumbel,
-    td.HalfCauchy: _scaled(td.HalfCauchy, "scale"),
-    td.HalfNormal: _scaled(td.HalfNormal, "scale"),
     td.Laplace: _location_scale(td.Laplace),
-    td.LogNormal: _log_normal,
     td.LowRankMultivariateNormal: _low_rank,
     td.MultivariateNormal: _multivariate_normal,
     td.Normal: _location_scale(td.Normal),
-    td.Pareto: _scaled(td.Pareto, "scale", "alpha"),
     td.StudentT: _student_t,
     td.Uniform: _uniform,
+}
+_GROWING: dict[type[Distribution], Rule] = {td.Gumbel: _location_scale(td.Gumbel)}
+_STRETCHED: dict[type[Distribution], Rule] = {
+    td.Exponential: _scaled(td.Exponential, "rate", rate="rate"),
+    td.Gamma: _scaled(td.Gamma, "concentration", "rate", rate="rate"),
+    td.HalfCauchy: _scaled(td.HalfCauchy, "scale"),
+    td.HalfNormal: _scaled(td.HalfNormal, "scale"),
+    td.LogNormal: _log_normal,
+    td.Pareto: _scaled(td.Pareto, "scale", "alpha"),
     td.Weibull: _scaled(td.Weibull, "scale", "concentration"),
 }

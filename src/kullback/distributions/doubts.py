@@ -62,8 +62,12 @@ def doubts(
     if control is not None:
         mean, stderr = control
         broken = ~infinite & (mean.abs() > _BROKEN * stderr) & (mean.abs() > _ROUNDING)
-        words = "the draws do not follow the densities: one log_prob is not normalised, or is not "
-        found.append((broken, words + "that of the distribution that sample draws from"))
+        words = (
+            "the draws do not follow the densities: one log_prob is not normalised, or not that "
+        )
+        found.append(
+            (broken, words + "of the distribution drawn from, or a part with mass was missed")
+        )
     gone = _worst(lost / spent, lost > 0)
     found.append((lost > 0, f"{100 * gone:.2g} % of the points hit a pole of a density"))
     return found

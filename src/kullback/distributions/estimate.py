@@ -99,7 +99,9 @@ def estimate(
     """
     _check(method, rtol, confidence, budget)
     if divergence == "wasserstein":
-        return estimated_wasserstein(p, q, 2.0 if order is None else order, method)
+        with seeded(generator):
+            order = 2.0 if order is None else order
+            return estimated_wasserstein(p, q, order, method, confidence)
     if order is not None:
         raise InputError('order= goes with "wasserstein"; the order of "renyi" is alpha=')
     if isinstance(divergence, str) and divergence not in NAMES:

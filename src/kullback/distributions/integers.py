@@ -64,10 +64,9 @@ def integers_of(distribution: Any) -> Integers | None:
     """The distribution as one over integers; None where its events are anything else.
 
     Example:
-        >>> found = integers_of(td.Bernoulli(probs=torch.tensor([0.0, 0.5])))
-        >>> found.last, found.log_probs(torch.tensor([[0.0], [1.0]]))
-        (1.0, tensor([[ 0.0000, -0.6931],
-                [   -inf, -0.6931]], dtype=torch.float64))
+        >>> found = integers_of(td.Bernoulli(probs=torch.tensor(1.0)))
+        >>> found.last, found.log_probs(torch.tensor([0.0, 1.0]))
+        (1.0, tensor([-inf, 0.], dtype=torch.float64))
     """
     if distribution.event_shape:
         return None
@@ -193,8 +192,8 @@ def _of_mixture(p: td.MixtureSameFamily) -> Integers | None:
             )
         ]
 
-    first = part.first if isinstance(part.first, float) else part.first.amin(-1)
-    last = part.last if isinstance(part.last, float) else part.last.amax(-1)
+    first = part.first.amin(-1) if isinstance(part.first, Tensor) else part.first
+    last = part.last.amax(-1) if isinstance(part.last, Tensor) else part.last
     return Integers(first, last, log_probs, peaks, precision=part.precision)
 
 

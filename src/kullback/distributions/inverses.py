@@ -58,10 +58,12 @@ def _of_independent_coordinates(distribution: Any) -> Inverse | None:
 def _has_quantiles(distribution: Any) -> bool:
     if not isinstance(distribution, td.Distribution) or distribution.event_shape:
         return False
-    if isinstance(distribution, td.TransformedDistribution):
-        monotone = all(t.bijective and t.domain.event_dim == 0 for t in distribution.transforms)
-        return monotone and _has_quantiles(distribution.base_dist)
-    return type(distribution).icdf is not td.Distribution.icdf
+    icdf = type(distribution).icdf
+    if icdf is not td.TransformedDistribution.icdf:
+        return icdf is not td.Distribution.icdf
+    transformed: Any = distribution
+    monotone = all(t.bijective and t.domain.event_dim == 0 for t in transformed.transforms)
+    return monotone and _has_quantiles(transformed.base_dist)
 
 
 def _of_multivariate_normal(p: td.MultivariateNormal) -> Inverse:

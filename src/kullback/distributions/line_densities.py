@@ -57,7 +57,9 @@ def _asked(p: Any, point: Point) -> Tensor:
     high = torch.as_tensor(math.inf if support.high is None else support.high).to(x)
     inside = point.above(low) & ~point.above(high)
     # Not asked there, so any point of the support will do.
-    middle = torch.where(low.isinf(), high - 1, torch.where(high.isinf(), low + 1, (low + high) / 2))
+    middle = torch.where(
+        low.isinf(), high - 1, torch.where(high.isinf(), low + 1, (low + high) / 2)
+    )
     middle = torch.where(low.isinf() & high.isinf(), 0.0, middle)
     clear = (x.abs() < _FARTHEST) & (point.offset.abs() > 1 / _FARTHEST)
     for end in (low, high):

@@ -16,14 +16,20 @@ from torch import Tensor
 
 from kullback.numerics.gram import NODES, block_rules
 
-__all__ = ["OCTAVES", "Blocks", "Refined", "on_blocks", "refine"]
+__all__ = ["Blocks", "Refined", "Tail", "on_blocks", "refine", "tail_of"]
 
 # [0, 32), [32, 64), …, the last one up to 2⁵³, beyond which float64 has no odd numbers.
-OCTAVES = 49
+_OCTAVES = 49
 
 # Points asked at a time, and for each line at most.
 _CHUNK = 1 << 18
 _MOST_POINTS = 1 << 18
+
+# Octaves that fall by less than this are not shown to have a finite sum.
+_SLOWEST = 0.97
+
+# Octaves that grow by more than this for good have none.
+_GROWTH = 1.02
 
 # Octaves that are asked for before looking whether there is more.
 _AT_ONCE = 7
@@ -60,7 +66,8 @@ class Refined:
 
     Attributes:
         octaves: [channels, octaves, lines].
-        error: [channels, lines], ten times what the last halving changed; +inf where points ran out.
+        error: [channels, lines], ten times what the last halving changed; +inf where points were
+            not enough.
         leaves: the blocks that were summed.
         evaluations: points asked for each line.
     """
@@ -93,7 +100,7 @@ def refine(
         device: where.
     """
     active, sums = _outward(evaluate, lines, peaks, device)
-    octaves = sums.new_zeros(sums.shape[0], OCTAVES, lines)
+    octaves = sums.new_zeros(sums.shape[0], _OCTAVES, lines)
     error = sums.new_zeros(sums.shape[0], lines)
     leaves: list[Blocks] = []
     evaluations = _per_line(active)
@@ -103,11 +110,13 @@ def refine(
         index = _octave(blocks) * lines + blocks.line
         octaves.view(sums.shape[0], -1).index_add_(1, index, sums)
 
-    while len(active.line):
+    while True:
         # What is empty at all its points has no halves to compare.
         whole = (active.level == 0) | ((sums == 0).all(0) & ~_at_peak(active, peaks))
         accept(active.where(whole), sums[:, whole])
         active, sums = active.where(~whole), sums[:, ~whole]
+        if not len(active.line):
+            break
         halves = active.halves()
         evaluations += _per_line(halves)
         parts = _sums(evaluate, halves, lines)
@@ -133,7 +142,7 @@ def on_blocks(
 
     Yields which blocks (indices), which of the slots each has, and [channels, slots, 32, lines].
     """
-    offsets, weights = (x.to(blocks.start.device) for x in block_rules(OCTAVES - 1))
+    offsets, weights = (x.to(blocks.start.device) for x in block_rules(_OCTAVES - 1))
     at_once = max(1, _CHUNK // (NODES * lines))
     slots = _slots(blocks.line, lines)
     for first in range(0, int(slots.max()) + 1, at_once):
@@ -172,8 +181,8 @@ def _outward(
     """Octaves and their sums, until they are empty on every line and no peak lies beyond."""
     parts: list[Blocks] = []
     sums: list[Tensor] = []
-    for first in range(0, OCTAVES, _AT_ONCE):
-        octaves = range(first, min(first + _AT_ONCE, OCTAVES))
+    for first in range(0, _OCTAVES, _AT_ONCE):
+        octaves = range(first, min(first + _AT_ONCE, _OCTAVES))
         parts.append(_whole_octaves(octaves, lines, device))
         sums.append(_sums(evaluate, parts[-1], lines))
         outermost = parts[-1].level == octaves[-1] - 1
@@ -217,3 +226,32 @@ def _per_line(blocks: Blocks) -> int:
 def _joined(parts: list[Blocks]) -> Blocks:
     line, start, level = (torch.cat(column) for column in zip(*parts, strict=True))
     return Blocks(line, start, level)
+
+
+class Tail(NamedTuple):
+    """Beyond the last octave, for [channels, lines]: an estimate, its error, what is known."""
+
+    rest: Tensor
+    error: Tensor
+    shown: Tensor
+    grows: Tensor
+
+
+def tail_of(octaves: Tensor) -> Tail:
+    """A geometric series of the last octaves' ratio, or of what it tends to if it rises.
+
+    A ratio that goes to its limit as 1/octave, as logarithms make it, has as far to go as it
+    went in the last step times the number of octaves; twice that is allowed for. Growth is only
+    said of a ratio that stays above 1 all the way: p log k may grow for long and have a sum.
+    """
+    before, last = octaves[:, -2], octaves[:, -1]
+    ratio = last / torch.where(before > 0, before, torch.inf)
+    earlier = before / torch.where(octaves[:, -3] > 0, octaves[:, -3], torch.inf)
+    slowest = ratio + 2 * _OCTAVES * (ratio - earlier).clamp_min(0)
+    shown = (slowest < _SLOWEST) | (last == 0)
+    fastest = ratio - 2 * _OCTAVES * (earlier - ratio).clamp_min(0)
+    grows = ~shown & (fastest > _GROWTH)
+    ratio, slowest_shown = torch.where(shown, ratio, 0.0), torch.where(shown, slowest, 0.0)
+    rest = last * ratio / (1 - ratio)
+    bound = last * slowest_shown / (1 - slowest_shown)
+    return Tail(rest, torch.where(last == 0, 0.0, bound), shown, grows)

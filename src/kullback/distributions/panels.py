@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from kullback.distributions.landmarks import Landmark
 from kullback.distributions.points import Point
 
-__all__ = ["FARTHEST", "NODES", "Halves", "Panels", "cut_line", "first_panels", "points_of"]
+__all__ = ["FARTHEST", "NODES", "Halves", "Panels", "cut_line", "first_panels", "locate", "points_of", "rule_like"]
 
 # Gauss–Kronrod (10, 21). Source: Piessens et al. (1983), QUADPACK, routine dqk21.
 _KRONROD_NODES = (
@@ -121,7 +122,8 @@ class Panels:
 def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size) -> Halves:
     """The halves around the landmarks, one of them finite at least, of the line from low to high.
 
-    The ends, where finite, are among the landmarks.
+    The ends, where finite, are among the landmarks. Of ends on one spot the first given counts:
+    where it moves, the others move along.
     """
     shape = (len(marks), *batch)
     like = marks[0].location
@@ -137,7 +139,7 @@ def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size
     ends = ends & there
     scales = torch.where(there & (scales > 0) & scales.isfinite(), scales, math.inf)
     places, order = torch.where(there, places, low_end).sort(0)
-    places, scales, ends = _shared(places, scales.gather(0, order), ends.gather(0, order))
+    places, scales, ends = _shared(places, scales.gather(0, order), ends.gather(0, order), order)
     gaps = 0.5 * (places[1:] - places[:-1])
     endless = torch.full((1, *batch), math.inf, dtype=torch.float64, device=like.device)
     left, right = torch.cat([endless, gaps]), torch.cat([gaps, endless])
@@ -146,17 +148,21 @@ def cut_line(marks: list[Landmark], low: Tensor, high: Tensor, batch: torch.Size
     return _halves(places, left, right, scales, ends, beyond)
 
 
-def _shared(places: Tensor, scales: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _shared(
+    places: Tensor, scales: Tensor, ends: Tensor, rank: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Landmarks on one spot are one: with the finest scale, and an end if one of them is.
 
-    An end takes the others along where it moves with its parameters.
+    An end takes the others along where it moves with its parameters; of several ends the first
+    that was given does.
     """
     place, scale, end = list(places), list(scales), list(ends)
     forth = [(i, i - 1) for i in range(1, len(place))]
     for i, other in forth + [(other, i) for i, other in reversed(forth)]:
-        same = place[i] == place[other]
+        same = places[i] == places[other]
         scale[i] = torch.where(same, torch.minimum(scale[i], scale[other]), scale[i])
-        place[i] = torch.where(same & end[other] & ~end[i], place[other], place[i])
+        leads = end[other] & (~end[i] | (rank[other] < rank[i]))
+        place[i] = torch.where(same & leads, place[other], place[i])
         end[i] = end[i] | (same & end[other])
     return torch.stack(place), torch.stack(scale), torch.stack(end)
 
@@ -194,10 +200,10 @@ def first_panels(halves: Halves) -> Panels:
     grid = [PLAIN, *([UP] * (len(_STEPS) - 1)), *([DOWN] * (len(_STEPS) - 1))]
     pivot, reach = halves.log_pivot, halves.log_reach
     lows, highs = [torch.zeros_like(pivot)], [pivot.exp().where(~halves.singular, 0.0)]
-    for begin, end in zip(_STEPS, _STEPS[1:], strict=False):
+    for begin, end in pairwise(_STEPS):
         lows.append(torch.minimum(pivot + begin, reach))
         highs.append(torch.minimum(pivot + end, reach))
-    for begin, end in zip(_STEPS, _STEPS[1:], strict=False):
+    for begin, end in pairwise(_STEPS):
         lows.append(pivot - torch.where(halves.singular, end, begin))
         highs.append(pivot - begin)
     low, high = torch.stack(lows), torch.stack(highs)
@@ -219,28 +225,44 @@ def points_of(halves: Halves, panels: Panels) -> tuple[Point, Tensor, Tensor, Te
 
     The weights are Kronrod's and Gauss's, in the panel's variable; 0 for panels of no width.
     """
-    nodes, kronrod, gauss = _rule(panels.low)
+    nodes, kronrod, gauss = rule_like(panels.low)
     width = (panels.high - panels.low)[:, None]
-    at = panels.low[:, None] + width * nodes
-    plain = (panels.kind == PLAIN)[:, None]
+    half, kind = panels.half[:, None], panels.kind[:, None]
     # A panel of no width is kept off the logarithm of 0.
-    at = torch.where(plain & (width == 0), 1.0, at)
-    log_offset = torch.where(plain, torch.where(plain, at, 1.0).log(), at)
-    stretch = halves.log_stretch.gather(0, panels.half)[:, None]
-    log_offset = log_offset + stretch
-    log_slope = torch.where(plain, stretch, log_offset)
-    anchor = halves.anchor.gather(0, panels.half)[:, None]
-    sign = halves.sign.gather(0, panels.half)[:, None]
-    point = Point.near(anchor, sign, log_offset)
+    at = torch.where(width == 0, 1.0, panels.low[:, None] + width * nodes)
+    point, log_slope = locate(halves, half.expand_as(at), kind, at)
     return point, log_slope, width * kronrod, width * gauss
 
 
-def _rule(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def locate(halves: Halves, half: Tensor, kind: Tensor, at: Tensor) -> tuple[Point, Tensor]:
+    """The points where the variable of a panel has the values `at`, and log dx/dvariable there."""
+    plain = kind == PLAIN
+    log_offset = torch.where(plain, torch.where(plain, at, 1.0).log(), at)
+
+    stretch = _gathered(halves.log_stretch, half)
+    log_offset = log_offset + stretch
+    point = Point.near(_gathered(halves.anchor, half), _gathered(halves.sign, half), log_offset)
+    return point, torch.where(plain, stretch, log_offset)
+
+
+def _gathered(of_halves: Tensor, half: Tensor) -> Tensor:
+    """The entries of [halves, *batch] at `half` [panels, nodes, *batch]."""
+    flat = half.reshape(-1, *of_halves.shape[1:])
+    return of_halves.gather(0, flat).reshape(half.shape)
+
+
+def rule_like(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Nodes in (0, 1) and the weights of both rules, [1, nodes, 1, …]."""
     nodes = [-x for x in _KRONROD_NODES] + [0.0] + [x for x in reversed(_KRONROD_NODES)]
     kronrod = [*_KRONROD_WEIGHTS, *reversed(_KRONROD_WEIGHTS[:-1])]
     half = [x for pair in zip([0.0] * 5, _GAUSS_WEIGHTS, strict=True) for x in pair]
     gauss = [*half, 0.0, *reversed(half)]
     shape = (1, NODES, *(1 for _ in like.shape[1:]))
-    made = [torch.tensor(x, dtype=torch.float64, device=like.device) for x in (nodes, kronrod, gauss)]
-    return 0.5 * (made[0] + 1).reshape(shape), 0.5 * made[1].reshape(shape), 0.5 * made[2].reshape(shape)
+    made = [
+        torch.tensor(x, dtype=torch.float64, device=like.device) for x in (nodes, kronrod, gauss)
+    ]
+    return (
+        0.5 * (made[0] + 1).reshape(shape),
+        0.5 * made[1].reshape(shape),
+        0.5 * made[2].reshape(shape),
+    )

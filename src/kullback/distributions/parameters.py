@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import _InverseTransform
 
@@ -37,8 +37,15 @@ def given(distribution: Any) -> Literal["probs", "logits"]:
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether values cannot be looked at: under `torch.compile` or a `torch.func` transform."""
-    return torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x)
+    """Whether values cannot be looked at: under `torch.compile` or `torch.vmap`."""
+    if torch.compiler.is_compiling():
+        return True
+    # What `torch.func.grad` wraps can be looked at, unless vmap is further in.
+    while is_functorch_wrapped_tensor(x):
+        if is_batchedtensor(x):
+            return True
+        x = get_unwrapped(x)
+    return False
 
 
 def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:

@@ -130,8 +130,10 @@ def explain(p: Distribution, q: Distribution) -> Picture:
     Example:
         >>> from torch.distributions import Normal
         >>> found = explain(Normal(0.0, 1.0), Normal(1.0, 2.0))
-        >>> print(found.verdict)
-        KL(P‖Q) = 0.4431 nats, exact. 56 % of it comes from −2.58 < x < 0.574, ...
+        >>> for sentence in found.verdict.split("; ")[0].split(". "):
+        ...     print(sentence)
+        KL(P‖Q) = 0.4431 nats, exact
+        59 % of it comes from x > 1.18, where P has 12 % of its mass and Q 46 %
     """
     check_pair(p, q)
     for name, side in (("P", p), ("Q", q)):

@@ -18,14 +18,19 @@ from torch import Tensor
 from kullback.distributions.adaptive import Integrand, Refined, refine
 from kullback.distributions.integrands import infinite_without
 from kullback.distributions.landmarks import landmarks
-from kullback.distributions.panels import FARTHEST, Halves, Panels, cut_line, first_panels, points_of
+from kullback.distributions.panels import (
+    FARTHEST,
+    cut_line,
+    first_panels,
+)
+from kullback.distributions.quadrature_gradients import outer_share, with_gradient
 from kullback.distributions.remainders import Rest, rests
 from kullback.distributions.supports import Support, escape, support_of
 from kullback.distributions.widening import in_float64
 from kullback.divergences import Functional
 from kullback.errors import InputError
 
-__all__ = ["Integral", "integrate"]
+__all__ = ["Integral", "check_line", "integrate"]
 
 # A mass this far from 1 is no rounding: something was missed, or is no density.
 _MASS_MISSED = 1e-5
@@ -82,24 +87,25 @@ def integrate(p: Any, q: Any, record: Functional, *, rtol: float = 1e-9) -> Inte
         tensor(inf, dtype=torch.float64)
     """
     p, q = in_float64(p), in_float64(q)
-    of_p, of_q = _line_support(p, "p"), _line_support(q, "q")
+    of_p, of_q = check_line(p, "p"), check_line(q, "q")
     batch = torch.broadcast_shapes(_batch_of(p), _batch_of(q))
-    with torch.enable_grad() if torch.is_grad_enabled() else torch.no_grad():
-        marks = landmarks(p) + landmarks(q)
-        halves = cut_line(marks, *_hull(of_p, of_q), batch)
+    # Of ends on one spot that side's counts outside of which the other adds nothing infinite.
+    first, second = (p, q) if math.isfinite(outer_share(record)[1]) else (q, p)
+    halves = cut_line(landmarks(first) + landmarks(second), *_hull(of_p, of_q), batch)
     integrand = Integrand(p, q, record)
     refined = refine(integrand, halves, first_panels(halves), rtol)
     found = refined.sums.value.sum(0)
     of_terms, of_p_mass, of_q_mass = rests(integrand, halves, refined.limit, FARTHEST, found)
     value = found + of_terms.value
     if torch.is_grad_enabled():
-        value = _with_gradient(value, integrand, halves, refined)
+        value = with_gradient(value, integrand, halves, refined, (of_p, of_q))
     masses = _missed(refined, of_p_mass, of_q_mass)
     impossible = _impossible(p, q, record, batch).to(value.device)
     return _judged(value, refined, of_terms, masses, impossible)
 
 
-def _line_support(p: Any, side: str) -> Support:
+def check_line(p: Any, side: str) -> Support:
+    """The support of a density over scalars; an error for anything else."""
     support = support_of(p)
     if tuple(getattr(p, "event_shape", ())) or support.discrete or support.kind not in _LINES:
         raise InputError(
@@ -147,33 +153,6 @@ def _missed(refined: Refined, of_p: Rest, of_q: Rest) -> tuple[Tensor, Tensor]:
         gaps = gaps + gap
         missed = missed + torch.where(gap > error.sum(0) + 1e-12, gap, 0.0) + rest.error
     return gaps, missed
-
-
-def _with_gradient(value: Tensor, integrand: Integrand, halves: Halves, refined: Refined) -> Tensor:
-    """`value`, with the derivative of the sum over the panels that hold anything."""
-    sums = refined.sums
-    shares = (sums.value.abs(), sums.mass_p, sums.mass_q)
-    held = torch.zeros_like(sums.value, dtype=torch.bool)
-    for share in shares:
-        held = held | (share > 1e-20 * share.sum(0))
-    order = held.int().argsort(dim=0, descending=True, stable=True)
-    most = int(held.sum(0).max())
-    panels, holds = refined.panels.take(order[:most]), held.gather(0, order[:most])
-    # Elements with fewer panels take their first again, for nothing.
-    first = Panels(*(x[:1].expand_as(x) for x in vars(panels).values()))
-    panels = Panels(
-        *(torch.where(holds, a, b) for a, b in zip(*_columns(panels, first), strict=True))
-    )
-    point, log_slope, weights, _ = points_of(halves, panels)
-    terms, _, _, scale = integrand.parts(point)
-    root = (0.5 * (scale + log_slope)).exp()
-    summed = (torch.where(holds, 1.0, 0.0)[:, None] * weights * (terms * root) * root).sum((0, 1))
-    differentiable = torch.where(summed.isfinite(), summed, 0.0)
-    return value + (differentiable - differentiable.detach())
-
-
-def _columns(*panels: Panels) -> tuple[list[Tensor], ...]:
-    return tuple(list(vars(some).values()) for some in panels)
 
 
 def _judged(

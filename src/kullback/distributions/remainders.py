@@ -9,6 +9,7 @@ nodes would see nothing of it.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,11 +19,11 @@ from kullback.distributions.adaptive import Integrand
 from kullback.distributions.panels import Halves
 from kullback.distributions.points import Point
 
-__all__ = ["Rest", "rests"]
+__all__ = ["SHARES", "Rest", "rest_of", "rests"]
 
 # Where the integrand is looked at, as shares of the way from the pivot to the last panel. The last
 # node of a panel lies at 0.998 of it: up to there it is known to be finite.
-_SHARES = (0.25, 0.5, 0.95, 0.99)
+SHARES = (0.25, 0.5, 0.95, 0.99)
 # Slopes per unit of u that are none: rounding of log-densities of a few hundred.
 _FLAT = 1e-9
 
@@ -57,7 +58,7 @@ def rests(
     edges = torch.stack([halves.log_pivot + farthest, halves.log_pivot - farthest])
     edge = torch.stack([torch.minimum(edges[0], limit[0]), torch.maximum(edges[1], limit[1])])
     away = edge - halves.log_pivot
-    shares = torch.tensor(_SHARES, dtype=away.dtype, device=away.device)
+    shares = torch.tensor(SHARES, dtype=away.dtype, device=away.device)
     u = halves.log_pivot + away * shares.reshape(-1, *(1 for _ in away.shape))
     point = Point.near(halves.anchor.detach(), halves.sign, u)
     terms, log_p, log_q, scale = integrand.parts(point)
@@ -67,32 +68,39 @@ def rests(
     references = (found.abs(), torch.ones_like(found), torch.ones_like(found))
     lengths = away.abs()
     return tuple(  # type: ignore[return-value]
-        _rest(height, lengths, open_ends, reference)
+        rest_of(height, lengths, open_ends, reference)
         for height, reference in zip(heights, references, strict=True)
     )
 
 
-def _rest(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor) -> Rest:
-    """From log(integrand) at four points along the way, [4, directions, halves, *batch]."""
+def rest_of(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor) -> Rest:
+    """The rest from log(integrand) at the four `SHARES` of the way to the last panel.
+
+    Args:
+        height: log(integrand · dx/du), [4, some, others, *batch].
+        length: of the way, in u, [some, others, *batch].
+        open_ends: where there is anything beyond, likewise.
+        reference: what a rest is small against, [*batch].
+    """
     height = torch.where(height.isnan(), -math.inf, height)
     first, second, third, last = (x.clamp(min=-1e15) for x in height)
-    stretches = [(b - a) * length for a, b in zip(_SHARES, _SHARES[1:], strict=False)]
+    stretches = [(b - a) * length for a, b in pairwise(SHARES)]
     early = (first - second) / stretches[0]
     late = (second - last) / (stretches[1] + stretches[2])
     local = (third - last) / stretches[2]
-    last = last - local * (1 - _SHARES[-1]) * length
+    last = last - local * (1 - SHARES[-1]) * length
     flat = late.abs() <= _FLAT
     # Exponential in u, or faster: the rate is there to stay.
     exponential = (late > _FLAT) & (local > _FLAT) & (late >= 0.9 * early)
     # Algebraic in u: the exponent is.
-    exponent = late * length * _SHARES[1] / _LOG_2
-    exponent_before = early * length * _SHARES[0] / _LOG_2
+    exponent = late * length * SHARES[1] / _LOG_2
+    exponent_before = early * length * SHARES[0] / _LOG_2
     algebraic = (exponent > 1.05) & (exponent >= 0.9 * exponent_before) & (local > 0)
     by_rate = last.exp() / torch.where(local > 0, local, 1.0)
     by_exponent = last.exp() * length / torch.where(algebraic, exponent - 1, 1.0)
     steady = ((local - late).abs() / torch.where(late > 0, late, 1.0)).clamp(max=1.0)
     value = torch.where(exponential, by_rate, by_exponent)
-    error = torch.where(exponential, by_rate * torch.maximum(steady, _tiny(steady)), by_exponent)
+    error = torch.where(exponential, by_rate * torch.maximum(steady, torch.full_like(steady, 1e-6)), by_exponent)
     rising = flat & (early <= 2 * _FLAT) | (late < 0) & (late <= early + _FLAT)
     shown = exponential | algebraic
     # A rest that is small whichever way it falls off has no need to be decided.
@@ -105,10 +113,6 @@ def _rest(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor) 
     divergent = (open_ends & ~shown & rising).any(0).any(0)
     undecided = (open_ends & ~shown & ~rising).any(0).any(0)
     return Rest(value, error, divergent, undecided)
-
-
-def _tiny(like: Tensor) -> Tensor:
-    return torch.full_like(like, 1e-6)
 
 
 _LOG_2 = math.log(2.0)

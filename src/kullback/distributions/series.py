@@ -16,19 +16,13 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from kullback.distributions.integers import End, Integers, Peak, integers_of
-from kullback.distributions.octaves import OCTAVES, Blocks, on_blocks, refine
+from kullback.distributions.octaves import Blocks, on_blocks, refine, tail_of
 from kullback.distributions.parameters import parameter_tensors
 from kullback.divergences import Functional
 from kullback.errors import InputError
 from kullback.numerics import Pair, make_pair, times
 
 __all__ = ["SeriesSum", "sum_over_support"]
-
-# Octaves that fall by less than this are not shown to have a finite sum.
-_SLOWEST = 0.97
-
-# Octaves that grow by more than this for good have none.
-_GROWTH = 1.02
 
 # By how much a mass may miss 1, beyond its own error and the rounding of its logarithms.
 _MASS_TOLERANCE = 1e-9
@@ -233,42 +227,13 @@ def _differentiable(problem: _Problem, leaves: Blocks, lines: int) -> Tensor:
     return total.reshape(problem.origin.shape).sum(0).reshape(problem.batch)
 
 
-class _Tail(NamedTuple):
-    """Beyond the last octave, for [channels, lines]: an estimate, its error, what is known."""
-
-    rest: Tensor
-    error: Tensor
-    shown: Tensor
-    grows: Tensor
-
-
-def _tail(octaves: Tensor) -> _Tail:
-    """A geometric series of the last octaves' ratio, or of what it tends to if it rises.
-
-    A ratio that goes to its limit as 1/octave, as logarithms make it, has as far to go as it
-    went in the last step times the number of octaves; twice that is allowed for. Growth is only
-    said of a ratio that stays above 1 all the way: p log k may grow for long and have a sum.
-    """
-    before, last = octaves[:, -2], octaves[:, -1]
-    ratio = last / torch.where(before > 0, before, math.inf)
-    earlier = before / torch.where(octaves[:, -3] > 0, octaves[:, -3], math.inf)
-    slowest = ratio + 2 * OCTAVES * (ratio - earlier).clamp_min(0)
-    shown = (slowest < _SLOWEST) | (last == 0)
-    fastest = ratio - 2 * OCTAVES * (earlier - ratio).clamp_min(0)
-    grows = ~shown & (fastest > _GROWTH)
-    ratio, slowest_shown = torch.where(shown, ratio, 0.0), torch.where(shown, slowest, 0.0)
-    rest = last * ratio / (1 - ratio)
-    bound = last * slowest_shown / (1 - slowest_shown)
-    return _Tail(rest, torch.where(last == 0, 0.0, bound), shown, grows)
-
-
 def _verdict(problem: _Problem, octaves: Tensor, error: Tensor) -> SeriesSum:
     """Value, error and what is known of each element, from its lines."""
 
     def of_elements(x: Tensor) -> Tensor:
         return x.unflatten(-1, problem.origin.shape)
 
-    tail = _tail(octaves[: _MASS_Q + 1])
+    tail = tail_of(octaves[: _MASS_Q + 1])
     sums = of_elements(octaves.sum(1)).sum(-2)
     rest, beyond = of_elements(tail.rest).sum(-2), of_elements(tail.error).sum(-2)
     shown = of_elements(tail.shown).all(-2)
@@ -278,12 +243,15 @@ def _verdict(problem: _Problem, octaves: Tensor, error: Tensor) -> SeriesSum:
     slow = ~shown[_TERM] & ~grows & ~infinite
     masses, mass_errors = (sums[: _MASS_Q + 1] + rest)[_MASS_P:], errors[_MASS_P:]
     allowed = mass_errors + _MASS_TOLERANCE + 100 * _precision(problem)
-    missed = (((masses - 1).abs() > allowed) | ~shown[_MASS_P:]).any(0) & ~infinite
+    lacking = (masses - 1).abs()
+    missed = ((lacking > allowed) | ~shown[_MASS_P:]).any(0) & ~infinite
     unsettled = ~errors[_TERM].isfinite() & ~(infinite | grows | slow | missed)
     value = sums[_TERM] + rest[_TERM]
     value = torch.where(infinite | grows, math.inf, torch.where(slow, math.nan, value))
     unknown = grows | slow | missed
-    total_error = torch.where(unknown, math.inf, errors[_TERM] + sums[_ROUNDING])
+    # Probabilities that are wrong by a factor 1 + δ, by a class's own rounding, move it so far.
+    wrong = lacking.sum(0) * (1 + value.abs())
+    total_error = torch.where(unknown, math.inf, errors[_TERM] + sums[_ROUNDING] + wrong)
     notes = (
         (infinite, "a term is infinite: P has mass where Q has none, or it overflows"),
         (grows, "the octaves grow like a power as far as 2⁵³: the sum is taken to be infinite"),

@@ -22,7 +22,7 @@ from torch.distributions import (
 )
 
 from kullback.distributions.affine import affine_image, exponential_image, logarithm_image
-from kullback.distributions.parameters import is_traced
+from kullback.distributions.parameters import is_traced, wide
 from kullback.distributions.supports import support_of
 
 __all__ = ["elementary", "injective", "last_transform", "same_transform", "simplified"]
@@ -92,11 +92,14 @@ def elementary(chain: Any) -> Iterator[Transform]:
         elif pending is None:
             pending = part
         else:
-            pending = transforms.AffineTransform(
-                part.loc + part.scale * pending.loc, part.scale * pending.scale
-            )
+            a, b, c, d = map(_widened, (pending.loc, pending.scale, part.loc, part.scale))
+            pending = transforms.AffineTransform(c + d * a, d * b)
     if pending is not None:
         yield pending
+
+
+def _widened(x: Any) -> Any:
+    return wide(x)[0] if isinstance(x, Tensor) else x
 
 
 def _written_out(chain: Any) -> Iterator[Transform]:
@@ -108,7 +111,8 @@ def _written_out(chain: Any) -> Iterator[Transform]:
             # What it says of dimensions, the base distribution has been told already.
             yield from _written_out([part.base_transform])
         elif isinstance(inner, transforms.AffineTransform):
-            yield transforms.AffineTransform(-inner.loc / inner.scale, 1 / inner.scale)
+            loc, scale = _widened(inner.loc), _widened(inner.scale)
+            yield transforms.AffineTransform(-loc / scale, 1 / scale)
         else:
             yield part
 

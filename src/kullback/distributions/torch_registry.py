@@ -7,6 +7,8 @@ torch answers, each pair of our closed forms, and (Distribution, Distribution) f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.distributions.kl as registry
 from torch import Tensor
@@ -16,7 +18,9 @@ from kullback.distributions.dispatch import CLOSED_FORMS
 from kullback.distributions.exact import kl_divergence
 from kullback.errors import NoClosedForm
 
-__all__ = ["register_with_torch"]
+__all__ = ["register_with_torch", "unregister_from_torch"]
+
+Pair = tuple[type[Distribution], type[Distribution]]
 
 
 def register_with_torch() -> None:
@@ -31,25 +35,43 @@ def register_with_torch() -> None:
 
     Example:
         >>> import torch
-        >>> from torch.distributions import Beta, Laplace
-        >>> registered = dict(registry._KL_REGISTRY)
+        >>> from torch.distributions import Gamma, Weibull
         >>> register_with_torch()
-        >>> torch.distributions.kl_divergence(Beta(2.0, 3.0), Laplace(0.0, 1.0)).isfinite()
+        >>> torch.distributions.kl_divergence(Weibull(1.0, 2.0), Gamma(2.0, 1.0)).isfinite()
         tensor(True)
-        >>> registry._KL_REGISTRY.update(registered)
+        >>> unregister_from_torch()
     """
-    pairs = {(p, q): None for p, q in registry._KL_REGISTRY if _is_torchs_own(p, q)}
+    pairs = {pair: None for pair in registry._KL_REGISTRY if _is_torchs_own(pair)}
     for divergence, p, q in CLOSED_FORMS:
         if divergence == "kl" and q is not None:
             pairs[p, q] = None
     pairs[Distribution, Distribution] = None
-    for p, q in pairs:
-        if (p, q) not in registry._KL_REGISTRY or _is_torchs_own(p, q):
-            registry.register_kl(p, q)(_kl)
+    for pair in pairs:
+        before = registry._KL_REGISTRY.get(pair)
+        if before is None or _is_torchs_own(pair):
+            _BEFORE[pair] = before
+            registry.register_kl(*pair)(_kl)
 
 
-def _is_torchs_own(p: type[Distribution], q: type[Distribution]) -> bool:
-    return registry._KL_REGISTRY[p, q].__module__ == registry.__name__
+def unregister_from_torch() -> None:
+    """Give torch its own answers back; the opposite of `register_with_torch`."""
+    for pair, before in _BEFORE.items():
+        if registry._KL_REGISTRY.get(pair) is not _kl:
+            continue  # somebody registered this pair since
+        if before is None:
+            del registry._KL_REGISTRY[pair]
+        else:
+            registry._KL_REGISTRY[pair] = before
+    _BEFORE.clear()
+    registry._KL_MEMOIZE.clear()
+
+
+# What the registry had in the places that are ours now.
+_BEFORE: dict[Pair, Callable[..., Tensor] | None] = {}
+
+
+def _is_torchs_own(pair: Pair) -> bool:
+    return registry._KL_REGISTRY[pair].__module__ == registry.__name__
 
 
 def _kl(p: Distribution, q: Distribution) -> Tensor:

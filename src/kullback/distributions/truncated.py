@@ -11,15 +11,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Exponential, Normal, constraints
+from torch.distributions import Distribution, Normal, constraints
 
+from kullback.distributions.interval_mass import log_mass_between, standardized
 from kullback.distributions.supports import support_of
 from kullback.errors import DtypeError, InputError, ShapeError
-from kullback.numerics import accumulation_dtype
-from kullback.numerics.normal_interval import log_normal_mass
-from kullback.numerics.pairs import expm1
 
-__all__ = ["Truncated", "log_mass_between", "standardized"]
+__all__ = ["Truncated"]
 
 
 class Truncated(Distribution):
@@ -126,46 +124,12 @@ class Truncated(Distribution):
 
     def icdf(self, value: Tensor) -> Tensor:
         at = _quantile(self.base, self.low, self.high, value)
-        # Rounding may leave the interval by a last bit.
+        # Rounding may leave the interval by a last bit, which is not where any mass is.
         return torch.minimum(torch.maximum(at, self.low), self.high)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.icdf(torch.rand(shape, dtype=self.low.dtype, device=self.low.device))
-
-
-def log_mass_between(base: Distribution, low: Tensor, high: Tensor) -> Tensor:
-    """log P(low < X < high) under the base, wide: −inf where low ≥ high."""
-    apart = low < high
-    wide = accumulation_dtype(low)
-    if isinstance(base, Normal):
-        start, stop = standardized(base, low), standardized(base, high)
-        start, stop = torch.where(apart, start, -1.0), torch.where(apart, stop, 1.0)
-        value = log_normal_mass(start, stop)
-    elif isinstance(base, Exponential):
-        rate = base.rate.to(wide)
-        length = torch.where(apart & high.isfinite(), high.to(wide) - low.to(wide), 1.0)
-        share = torch.where(high.isfinite(), (-expm1(-rate * length)).log(), 0.0)
-        value = share - rate * torch.where(low.isfinite(), low, 0.0)
-    else:
-        value = _mass_by_cdf(base, low, high).to(wide).log()
-    return torch.where(apart, value, -math.inf)
-
-
-def standardized(base: Normal, x: Tensor) -> Tensor:
-    """(x − μ)/σ, wide; infinite ends stay what they are and carry no gradient."""
-    wide = accumulation_dtype(x)
-    finite = x.isfinite()
-    z = (torch.where(finite, x, 0.0).to(wide) - base.loc.to(wide)) / base.scale.to(wide)
-    return torch.where(finite, z, x.detach().to(wide))
-
-
-def _mass_by_cdf(base: Distribution, low: Tensor, high: Tensor) -> Tensor:
-    """F(high) − F(low), where the ends are finite: 1 and 0 at the others."""
-    inside = _some_point(low, high)
-    bottom, top = low.isfinite(), high.isfinite()
-    above = torch.where(top, base.cdf(torch.where(top, high, inside)), 1.0)
-    return above - torch.where(bottom, base.cdf(torch.where(bottom, low, inside)), 0.0)
 
 
 def _quantile(base: Distribution, low: Tensor, high: Tensor, level: Tensor) -> Tensor:
@@ -174,7 +138,8 @@ def _quantile(base: Distribution, low: Tensor, high: Tensor, level: Tensor) -> T
         inside = _some_point(low, high)
         bottom = low.isfinite()
         start = torch.where(bottom, base.cdf(torch.where(bottom, low, inside)), 0.0)
-        return base.icdf(start + level * _mass_by_cdf(base, low, high))
+        mass = log_mass_between(base, low, high).exp().to(start.dtype)
+        return base.icdf(start + level * mass)
     start, stop = standardized(base, low), standardized(base, high)
     # An interval in the right tail is mirrored into the left, where small masses are exact.
     mirrored = start + stop > 0

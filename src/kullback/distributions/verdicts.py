@@ -100,21 +100,31 @@ def _regions(grid: Grid, shares: Tensor) -> list[str]:
     return ["; ".join(said) + "."] if said else []
 
 
+def _crossing(grid: Grid, place: int) -> float:
+    """Where log p and log q cross between two points, on the line between; for integers there."""
+    before, here = grid.x[place - 1], grid.x[place]
+    gap_before, gap_here = ((grid.log_p - grid.log_q)[i] for i in (place - 1, place))
+    share = gap_before / (gap_before - gap_here)
+    return float(before + (here - before) * (share if 0 <= share <= 1 else 0.5))
+
+
 def _place(grid: Grid, first: int, last: int) -> str:
     """The stretch as an inequality; for integers its own first and last."""
     x = grid.x
-    low = None if first == 0 else x[first] if grid.discrete else 0.5 * (x[first - 1] + x[first])
-    high = (
-        None if last == len(x) else x[last - 1] if grid.discrete else 0.5 * (x[last - 1] + x[last])
-    )
+    if grid.discrete:
+        low = None if first == 0 else float(x[first])
+        high = None if last == len(x) else float(x[last - 1])
+    else:
+        low = None if first == 0 else _crossing(grid, first)
+        high = None if last == len(x) else _crossing(grid, last)
     sign = "≤" if grid.discrete else "<"
     if grid.discrete and last == first + 1:
         return f"x = {number(float(x[first]))}"
     if low is not None and high is not None:
-        return f"{number(float(low))} {sign} x {sign} {number(float(high))}"
+        return f"{number(low)} {sign} x {sign} {number(high)}"
     if low is not None:
-        return f"x {'≥' if grid.discrete else '>'} {number(float(low))}"
-    return f"x {sign} {number(float(high))}" if high is not None else "everywhere"
+        return f"x {'≥' if grid.discrete else '>'} {number(low)}"
+    return f"x {sign} {number(high)}" if high is not None else "everywhere"
 
 
 def _almost_missed(grid: Grid) -> list[str]:

@@ -1,4 +1,4 @@
-"""A distribution with its parameters in float64, so that float64 points meet no float32 rounding."""
+"""A distribution in float64, so that float64 points meet no parameters rounded on the way."""
 
 from __future__ import annotations
 

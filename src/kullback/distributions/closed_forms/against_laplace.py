@@ -62,7 +62,8 @@ def _gumbel(p: Gumbel, centre: Tensor) -> Tensor:
 
 
 def _uniform(p: Uniform, centre: Tensor) -> Tensor:
-    return average_distance(*wide(p.low, p.high), centre)
+    low, high = wide(p.low, p.high)
+    return average_distance(low, high, centre)
 
 
 def _continuous_bernoulli(p: ContinuousBernoulli, centre: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ lose their digits. Every form of these families is a multiple of a sum over the 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from kullback.numerics import Pair, expm1, log_power_mean, log_ratio, times
 
 __all__ = [
     "Trial",
+    "are_narrow",
     "covered",
     "divergence_of_trial",
     "entropy_of_trial",
@@ -29,6 +31,7 @@ __all__ = [
     "power_of_trial",
     "renyi_of_trial",
     "trial",
+    "weighted_log_ratio",
 ]
 
 Trial = tuple[Pair, Pair]
@@ -38,6 +41,12 @@ Trial = tuple[Pair, Pair]
 @closed_form("kl", Bernoulli, Bernoulli, source="Cover & Thomas (2006), example 2.3.1")
 def _kl(p: Bernoulli, q: Bernoulli) -> Tensor:
     """p log(p/q) + (1 − p) log((1 − p)/(1 − q))."""
+    if given(p) == given(q) == "probs" and are_narrow(p.probs, q.probs):
+        prob_p, prob_q = wide(p.probs, q.probs)
+        gap = prob_p - prob_q
+        return weighted_log_ratio(prob_p, prob_q, gap) + weighted_log_ratio(
+            1 - prob_p, 1 - prob_q, -gap
+        )
     return divergence_of_trial(trial(p, q))
 
 
@@ -51,6 +60,25 @@ def _renyi(p: Bernoulli, q: Bernoulli, alpha: float) -> Tensor:
 def _entropy(p: Bernoulli) -> Tensor:
     """−p log p − (1 − p) log(1 − p)."""
     return entropy_of_trial(p)
+
+
+def are_narrow(*parameters: Tensor) -> bool:
+    """Whether these are computed with far more digits than they have.
+
+    Unequal numbers of float32 differ by 6e-8 of themselves at least, and float64 then has the
+    digits for a difference of two logarithms, in a fifth of the time that care for it takes.
+    """
+    return all(wide(x)[0].dtype.itemsize > x.dtype.itemsize for x in parameters)
+
+
+def weighted_log_ratio(y: Tensor, x: Tensor, gap: Tensor) -> Tensor:
+    """y log(y/x) as y·log1p(gap/x), gap = y − x unrounded; 0 for y = 0, +inf for y > 0 = x.
+
+    Its error is a rounding of the gap, so that sums in which gaps cancel keep their sign.
+    """
+    empty, lacking = y == 0, x == 0
+    relative = torch.where(empty | lacking, 0.0, gap) / torch.where(lacking, 1.0, x)
+    return torch.where(lacking & ~empty, math.inf, y * relative.log1p())
 
 
 def trial(p: Distribution, q: Distribution) -> Trial:
@@ -140,7 +168,7 @@ def _ratio_of_failures(p: Tensor, q: Tensor, log_rest_p: Tensor, log_rest_q: Ten
     return torch.where(near, relative.log1p(), _difference(log_rest_q, log_rest_p))
 
 
-def _ratios_of_logits(p: Distribution, q: Distribution, *logs: Tensor) -> tuple[Tensor, Tensor]:
+def _ratios_of_logits(p: Any, q: Any, *logs: Tensor) -> tuple[Tensor, Tensor]:
     """The log-ratios of σ(a), σ(b) and of their complements, where close from b − a.
 
     log σ(b) − log σ(a) = −log(1 + σ(−a)·expm1(a − b)).

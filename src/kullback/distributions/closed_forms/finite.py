@@ -52,12 +52,12 @@ tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)]
         return None
     if one.table is not None and other.table is not None:
         return _broadcast(*_padded(one.table, other.table))
-    ends = _ends(one), _ends(other)
-    if ends[0] is None or ends[1] is None:
+    ends_p, ends_q = _ends(one), _ends(other)
+    if ends_p is None or ends_q is None:
         return None
-    first, last = min(end[0] for end in ends), max(end[1] for end in ends)
+    first, last = min(ends_p[0], ends_q[0]), max(ends_p[1], ends_q[1])
     if last - first >= _MOST_POINTS:
-        last = min(end[1] for end in ends)
+        last = min(ends_p[1], ends_q[1])
     batch = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     if not last - first < _MOST_POINTS or (last - first) * batch.numel() > _MOST_ENTRIES:
         return None
@@ -65,7 +65,7 @@ tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64)]
     grid = torch.arange(
         int(first), int(last) + 1, dtype=accumulation_dtype(like), device=like.device
     )
-    row_p, row_q = _row(one, grid, ends[0][1], p), _row(other, grid, ends[1][1], q)
+    row_p, row_q = _row(one, grid, ends_p[1], p), _row(other, grid, ends_q[1], q)
     return _reached(*_broadcast(*_padded(row_p, row_q)))
 
 

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Poisson
 
-from kullback.distributions.closed_forms.bernoulli import power_excess
+from kullback.distributions.closed_forms.bernoulli import (
+    are_narrow,
+    power_excess,
+    weighted_log_ratio,
+)
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics import generalized_kl, make_pair
@@ -20,6 +24,9 @@ __all__: list[str] = []
 def _kl(p: Poisson, q: Poisson) -> Tensor:
     """λ log(λ/μ) − λ + μ."""
     rate, other = torch.broadcast_tensors(*wide(p.rate, q.rate))
+    if are_narrow(p.rate, q.rate):
+        gap = rate - other
+        return weighted_log_ratio(rate, other, gap) - gap
     escaped = (other == 0) & (rate > 0)
     value = generalized_kl(rate, torch.where(escaped, rate, other))
     return torch.where(escaped, math.inf, value)

@@ -29,8 +29,9 @@ from torch.distributions import (
 )
 
 from kullback.distributions.dispatch import Declined, closed_form, only_where
+from kullback.distributions.interval_mass import log_mass_between, standardized
 from kullback.distributions.parameters import given, parameter_tensors, wide
-from kullback.distributions.truncated import Truncated, log_mass_between, standardized
+from kullback.distributions.truncated import Truncated
 from kullback.numerics.normal_interval import normal_moments
 from kullback.numerics.pairs import log_ratio
 
