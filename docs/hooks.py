@@ -16,7 +16,13 @@ from typing import Any
 
 from mkdocs.exceptions import PluginError
 
-PUBLIC_MODULES = ("kullback", "kullback.divergences", "kullback.errors", "kullback.results")
+PUBLIC_MODULES = (
+    "kullback",
+    "kullback.distributions",
+    "kullback.divergences",
+    "kullback.errors",
+    "kullback.results",
+)
 TABLE_MARK = "<!-- table of divergences -->"
 
 

@@ -13,6 +13,7 @@ CASES = [
     kl_case("continuous_bernoulli", (0.75,), "uniform", (-0.5, 1.25)),
     kl_case("continuous_bernoulli", (0.75,), "exponential", (2.5,)),
     kl_case("continuous_bernoulli", (-4.0,), "exponential", (3.5,)),
+    kl_case("continuous_bernoulli", (0.75,), "half_normal", (1.5,)),
     entropy_case("continuous_bernoulli", (0.75,)),
     entropy_case("continuous_bernoulli", (-6.0,)),
 ]

@@ -25,6 +25,7 @@ BASES: dict[str, Numbers] = {
     "half_cauchy": (0.75,),
     "pareto": (0.25, 2.5),
     "gamma": (2.5, 1.5),
+    "student": (4.5, 0.5, 1.5),
 }
 LOW, HIGH = 0.5, 2.0
 
@@ -86,6 +87,15 @@ CASES = [
     nested("normal", (0.5, 1.5), (-1.0, 0.75)),
     *(nested(name, p, p, differentiable=False) for name, p in BASES.items()),
     against_base("normal", (0.5, 1.5), (-1.0, 0.75)),
+    DistributionCase(
+        "kl",
+        make("beta", 0.25, 0.75),
+        (2.5, 1.5),
+        FAMILIES["beta"].make,
+        (2.5, 1.5),
+        lambda p, q: -mp.log(mp.betainc(2.5, 1.5, 0.25, 0.75, regularized=True)),
+        differentiable=False,
+    ),
     *(against_base(name, p, p, differentiable=False) for name, p in BASES.items()),
     DistributionCase("kl", Uniform, (0.5, 1.5), make("normal", 0.25, 3.0), (0.5, 1.5), of_uniform),
     DistributionCase(

@@ -27,7 +27,9 @@ from torch.distributions import (
     LogNormal,
     Normal,
     Pareto,
+    StudentT,
     Uniform,
+    VonMises,
     Weibull,
     constraints,
 )
@@ -363,6 +365,11 @@ class TestTruncated:
             (Gamma(2.5, 0.5), 90.0, lambda x: mp.gammainc(2.5, x / 2, regularized=True)),
             (LogNormal(0.5, 2.0), 1e9, lambda x: mp.erfc((mp.log(x) - 0.5) / mp.sqrt(8)) / 2),
             (Exponential(2.0), 60.0, lambda x: mp.exp(-2 * x)),
+            (
+                StudentT(3.0, 0.5, 2.0),
+                1e6,
+                lambda x: mp.betainc(1.5, 0.5, 0, 3 / (3 + ((x - 0.5) / 2) ** 2), True) / 2,
+            ),
         ],
     )
     def test_upper_tails(self, base: Distribution, low: float, survival: Exact) -> None:
@@ -402,7 +409,7 @@ class TestTruncated:
         with pytest.raises(InputError, match="has no mass between 1000 and inf"):
             Truncated(Laplace(0.0, 1.0), 1000.0, math.inf)
         with pytest.raises(InputError, match="has no cdf"):
-            Truncated(Beta(2.0, 2.0), 0.0, 0.5)
+            Truncated(VonMises(0.0, 1.0), 0.0, 0.5)
         with pytest.raises(InputError, match="is discrete"):
             Truncated(torch.distributions.Poisson(2.0), 0.0, 5.0)
         with pytest.raises(ShapeError, match=r"event shape \(\)"):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import kullback
 from kullback.distributions.estimate import estimate
+from kullback.distributions.quadrature import Integral
 from kullback.distributions.targets import NAMES
 from kullback.divergences import KL, Divergence, Functional
 from kullback.errors import DtypeError, InputError, NoClosedForm, ShapeError
@@ -22,6 +23,8 @@ ONE = torch.ones((), dtype=torch.float64)
 NORMAL = td.Normal(0 * ONE, ONE)
 SHIFTED = td.Normal(ONE, 2 * ONE)
 LAPLACE = td.Laplace(ONE, 2 * ONE)
+# Nobody knows the mean of log(1 + x²/5) under a Gumbel in closed form.
+GUMBEL, STUDENT = td.Gumbel(ONE, ONE), td.StudentT(5 * ONE)
 
 
 class Foreign:
@@ -51,7 +54,7 @@ class TestWhichWay:
         [
             (NORMAL, SHIFTED, "closed form"),
             (NORMAL, td.Gumbel(ONE, ONE), "closed form"),
-            (td.StudentT(5 * ONE), LAPLACE, "quadrature"),
+            (GUMBEL, STUDENT, "quadrature"),
             (td.Poisson(ONE), td.NegativeBinomial(3 * ONE, 0.5 * ONE), "sum over"),
             (Foreign(NORMAL), SHIFTED, "Monte Carlo"),
             (
@@ -66,6 +69,30 @@ class TestWhichWay:
         assert found.method.startswith(start)
         assert found.trusted
         assert found.low <= found.value <= found.high
+
+    def test_two_dimensions(self) -> None:
+        """Independent coordinates: the divergences of the coordinates, added."""
+        p, q = td.Gumbel(torch.zeros(2).double(), 1.0), td.StudentT(5 * torch.ones(2).double())
+        single = estimate(td.Gumbel(0 * ONE, ONE), STUDENT).value
+        found = estimate(td.Independent(p, 1), td.Independent(q, 1))
+        assert found.method.startswith(("quadrature", "closed form"))
+        assert found.value.item() == pytest.approx(2 * single.item(), rel=1e-5)
+
+    def test_draws_take_over_from_a_loose_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An integral that is known to 10 % only, for one element of two."""
+        loose = torch.tensor([1e-9, 0.05], dtype=torch.float64)
+
+        def integrate(p: Any, q: Any, record: Functional, *, rtol: float) -> Integral:
+            value = torch.tensor([0.5, 0.5], dtype=torch.float64)
+            yes = torch.ones(2, dtype=torch.bool)
+            return Integral(value, loose, yes, yes, 100)
+
+        monkeypatch.setattr("kullback.distributions.quadrature.integrate", integrate)
+        found = drawn(td.Normal(torch.tensor([0.0, 1.0]).double(), ONE), STUDENT)
+        assert "for 1 of 2 Monte Carlo" in found.method
+        assert found.high[0] - found.low[0] < 1e-8
+        assert 1e-3 < found.high[1] - found.low[1] < 0.05
+        assert found.confidence == 0.95
 
     @pytest.mark.parametrize("name", NAMES)
     def test_ways_agree(self, name: str) -> None:
@@ -92,8 +119,8 @@ class TestWhichWay:
 
     def test_exact_or_nothing(self) -> None:
         assert estimate(NORMAL, SHIFTED, method="exact").method == "closed form"
-        with pytest.raises(NoClosedForm, match="StudentT, Laplace"):
-            estimate(td.StudentT(5 * ONE), LAPLACE, method="exact")
+        with pytest.raises(NoClosedForm, match="Gumbel, StudentT"):
+            estimate(GUMBEL, STUDENT, method="exact")
         with pytest.raises(NoClosedForm, match=r"torch\.distributions only"):
             estimate(Foreign(NORMAL), SHIFTED, method="exact")
 
@@ -283,10 +310,46 @@ class TestWasserstein:
         assert found.value.item() == pytest.approx(5.0)
         assert found.method == "closed form"
 
-    def test_no_closed_form_in_space(self) -> None:
-        p = td.Independent(td.StudentT(5 * torch.ones(2)), 1)
-        with pytest.raises(InputError, match="beyond the line"):
-            estimate(p, td.MultivariateNormal(torch.zeros(2), torch.eye(2)), "wasserstein")
+    def test_by_quantiles(self) -> None:
+        """W₁ on the line is the area between the distribution functions."""
+        p, q = td.Laplace(0 * ONE, ONE), NORMAL
+
+        def gap(x: Any) -> Any:
+            return abs(mp.ncdf(x) - (mp.exp(x) / 2 if x < 0 else 1 - mp.exp(-x) / 2))
+
+        crossing = mp.findroot(lambda x: mp.ncdf(x) - 1 + mp.exp(-x) / 2, 0.6)
+        area = 2 * mp.quad(gap, [0, crossing, 4, 10, 40])
+        found = estimate(p, q, "wasserstein", order=1.0)
+        assert found.value.item() == pytest.approx(float(area), rel=1e-7)
+        assert found.low <= float(area) * (1 + 1e-15)
+        assert found.high >= float(area) * (1 - 1e-15)
+
+    @pytest.mark.parametrize("apart", [0.0, 0.5])
+    def test_from_draws(self, apart: float) -> None:
+        """Two Gaussians in the plane, where W₂ is known: |μ − ν|² + 2(σ − τ)²."""
+        p = td.MultivariateNormal(torch.zeros(2), torch.eye(2))
+        q = td.MultivariateNormal(torch.full((2,), apart), (1 + apart) ** 2 * torch.eye(2))
+        truth = math.sqrt(2 * apart**2 + 2 * apart**2)
+        found = drawn(p, q, "wasserstein", method="monte_carlo", confidence=0.999)
+        assert found.low <= truth <= found.high
+        assert abs(found.value.item() - truth) < 0.15
+        assert found.confidence == 0.999
+
+    def test_batches_from_draws(self) -> None:
+        """W₁ of two Poissons, one below the other in every level, is the gap of their means."""
+        rates = torch.tensor([[2.0], [3.0]])
+        found = drawn(
+            td.Poisson(rates), td.Poisson(torch.tensor([2.0, 3.0, 5.0])), "wasserstein", order=1.0
+        )
+        truth = (rates - torch.tensor([2.0, 3.0, 5.0])).abs()
+        assert found.value.shape == (2, 3)
+        assert bool(((found.low <= truth) & (truth <= found.high)).all())
+
+    def test_distances_without_variance(self) -> None:
+        p = td.Independent(td.StudentT(3 * torch.ones(2)), 1)
+        found = drawn(p, td.MultivariateNormal(torch.zeros(2), torch.eye(2)), "wasserstein")
+        assert not found.trusted
+        assert "without variance" in found.diagnosis
 
     def test_order(self) -> None:
         with pytest.raises(InputError, match="at least 1"):
@@ -294,7 +357,7 @@ class TestWasserstein:
         with pytest.raises(InputError, match="order= goes with"):
             estimate(NORMAL, SHIFTED, "kl", order=2.0)
         with pytest.raises(InputError, match="does not make"):
-            estimate(NORMAL, SHIFTED, "wasserstein", method="monte_carlo")
+            estimate(NORMAL, SHIFTED, "wasserstein", method="variational")
 
 
 class TestRefusals:

@@ -298,8 +298,6 @@ def test_tails_that_are_too_heavy() -> None:
 def test_declines_what_has_no_closed_form() -> None:
     with pytest.raises(NoClosedForm, match="both df are 1"):
         kullback.kl_divergence(StudentT(2.0), StudentT(3.0))
-    with pytest.raises(NoClosedForm, match="same loc"):
-        kullback.kl_divergence(StudentT(2.0), Laplace(1.0, 1.0))
     with pytest.raises(NoClosedForm, match="one scale"):
         kullback.renyi_divergence(Gumbel(0.0, 1.0), Gumbel(0.0, 2.0), alpha=0.5)
     with pytest.raises(NoClosedForm, match="one location or at one scale"):

@@ -250,6 +250,17 @@ def test_other_parameters_are_another_map() -> None:
     assert same_transform(SigmoidTransform().inv, SigmoidTransform()) is False
 
 
+def test_functional_gradients_look_at_the_numbers_as_others_do() -> None:
+    def kl(concentration: Tensor) -> Tensor:
+        p, q = Gamma(concentration, 1.0), Gamma(2.0, 1.0)
+        shift = AffineTransform(torch.tensor(1.0), 2.0)
+        return kullback.kl_divergence(image(p, shift), image(q, shift))
+
+    x = torch.tensor(3.0, requires_grad=True)
+    kl(x).backward()
+    torch.testing.assert_close(torch.func.grad(kl)(torch.tensor(3.0)), x.grad)
+
+
 def test_other_parameters_are_not_a_number_where_nothing_can_be_looked_at() -> None:
     def kl(exponent: Tensor) -> Tensor:
         p, q = (Beta(x, torch.tensor(2.0), validate_args=False) for x in torch.tensor([2.0, 3.0]))

@@ -66,6 +66,19 @@ def test_the_table_has_every_divergence(hooks: ModuleType) -> None:
     assert hooks.on_page_markdown("no mark") == "no mark"
 
 
+def test_the_page_on_distributions_is_made_by_the_library() -> None:
+    tables = load("distribution_tables")
+    page = tables.on_page_markdown(
+        f"{tables.MATRIX_MARK}\n\n{tables.FORMS_MARK}\n\n<!-- picture: counts -->"
+    )
+    assert "<!--" not in page
+    assert 'class="exact" title="Normal‖Normal: exact: Cover' in page
+    assert '??? abstract "kl: ' in page
+    assert page.count("<svg") == 1
+    assert "> KL(P‖Q) = 0.3425 nats" in page
+    assert tables.on_page_markdown("no mark") == "no mark"
+
+
 def test_examples_are_fenced_down_to_the_blank_line() -> None:
     docstring = "Words.\n\n>>> 1\n1\n>>> 2\n2\n\nMore.\n\nExample:\n    >>> 3\n    3"
     assert load("doctests").fenced(docstring) == (

@@ -12,88 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kullback.distributions.integrands import is_homogeneous
-from kullback.distributions.line_densities import log_density
+from kullback.distributions.evaluation import Integrand, times_exp
 from kullback.distributions.panels import DOWN, NODES, PLAIN, UP, Halves, Panels, points_of
-from kullback.distributions.points import Point
-from kullback.distributions.widening import dtype_of
-from kullback.divergences import Functional
-from kullback.numerics import Pair
 
-__all__ = ["Integrand", "Refined", "Sums", "refine", "sum_panels"]
+__all__ = ["Refined", "Sums", "refine", "sum_panels"]
 
 # The nodes taken at a time: their temporaries stay in the processor's cache.
 _CHUNK = 1 << 17
 _MOST_PANELS, _MOST_ROUNDS = 1500, 60
 # How far the masses of both sides are followed: they only have to show what is missing.
 _MASS_TOLERANCE = 1e-10
-# By how much a gap between both rules that leaves no digit is enlarged.
-_DOUBT = 100.0
-# A log-density this low is 0 whatever it is multiplied by.
-_NOTHING = -1e5
-
-
-class _Terms(torch.autograd.Function):
-    """record.terms, whose gradient is the record's own log-slopes: finite also at zeros."""
-
-    @staticmethod
-    def forward(log_p: Tensor, log_q: Tensor, record: Functional) -> Tensor:  # type: ignore[override]
-        return record.terms(_pair(log_p, log_q))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        log_p, log_q, ctx.record = inputs
-        ctx.save_for_backward(log_p, log_q)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        of_p, of_q = ctx.record.log_slopes(_pair(*ctx.saved_tensors))
-        return grads[0] * of_p, grads[0] * of_q, None
-
-
-def _pair(log_p: Tensor, log_q: Tensor) -> Pair:
-    return Pair(log_p.exp(), log_q.exp(), log_p, log_q, log_q - log_p)
-
-
-class Integrand:
-    """What is integrated: the terms of a record at the densities of two sides on the line."""
-
-    def __init__(self, p: Any, q: Any, record: Functional) -> None:
-        self.p, self.q, self.record = p, q, record
-        self.homogeneous = is_homogeneous(record)
-        self.rounding = [torch.finfo(dtype_of(side)).eps for side in (p, q)]
-
-    def parts(self, point: Point) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """terms · exp(−scale), log p, log q and `scale`, at the points.
-
-        Terms of an f-divergence are proportional to both densities, so that the larger density
-        is taken out of them: densities of 1e-400 and 1e400 are as good as others.
-        """
-        log_p, log_q = torch.broadcast_tensors(
-            log_density(self.p, point), log_density(self.q, point)
-        )
-        top = torch.maximum(log_p, log_q).detach()
-        nowhere = top == -torch.inf
-        # Where the larger density vanishes faster than any log-ratio can grow.
-        lost = nowhere | ((log_p < _NOTHING) & (log_q < _NOTHING))
-        scale = torch.where(lost, 0.0, top if self.homogeneous else torch.zeros_like(top))
-        # Both −inf gives no ratio; equal numbers give terms of 0.
-        in_p, in_q = torch.where(lost, 0.0, log_p - scale), torch.where(lost, 0.0, log_q - scale)
-        terms = torch.where(lost, 0.0, _Terms.apply(in_p, in_q, self.record))
-        return terms, log_p, log_q, scale
-
-    def noise(self, log_p: Tensor, log_q: Tensor, scale: Tensor) -> Tensor:
-        """What the rounding of the log-densities makes of the terms, times exp(−scale)."""
-        lost = (log_p < _NOTHING) & (log_q < _NOTHING)
-        in_p, in_q = torch.where(lost, 0.0, log_p - scale), torch.where(lost, 0.0, log_q - scale)
-        slopes = self.record.log_slopes(_pair(in_p, in_q))
-        total = torch.zeros_like(in_p)
-        for slope, log, eps in zip(slopes, (log_p, log_q), self.rounding, strict=True):
-            size = torch.where(lost | log.isinf(), 0.0, log.abs())
-            total = total + eps * torch.where(lost | ~slope.isfinite(), 0.0, slope.abs()) * (
-                1 + size
-            )
-        return total
+# By how much a gap between both rules is enlarged, since a kink may make it small by chance; and
+# by how much one that leaves no digit.
+_KINK, _DOUBT = 4.0, 100.0
 
 
 @dataclass(frozen=True)
@@ -119,12 +50,6 @@ class Sums:
     lost: Tensor
 
 
-def _times_exp(x: Tensor, log: Tensor) -> Tensor:
-    """x · exp(log), in two steps: neither has to be a float by itself."""
-    root = (0.5 * log).exp()
-    return (x * root) * root
-
-
 def sum_panels(integrand: Integrand, halves: Halves, panels: Panels) -> Sums:
     """Integrals over panels, some panels at a time."""
     batch = panels.low[0].numel()
@@ -140,18 +65,18 @@ def _sum_chunk(integrand: Integrand, halves: Halves, panels: Panels) -> Sums:
     point, log_slope, kronrod, gauss = points_of(halves, panels)
     terms, log_p, log_q, scale = integrand.parts(point)
     empty = kronrod == 0
-    height = torch.where(empty, 0.0, _times_exp(terms, scale + log_slope))
+    height = torch.where(empty, 0.0, times_exp(terms, scale + log_slope))
     bad = (~height.isfinite() | log_p.isnan() | log_q.isnan()).any(1)
-    noise = _times_exp(integrand.noise(log_p, log_q, scale), scale + log_slope)
+    noise = times_exp(integrand.noise(log_p, log_q, scale), scale + log_slope)
     of_p, of_q = ((log + log_slope).exp() for log in (log_p, log_q))
     infinite = torch.where(height == torch.inf, torch.maximum(of_p, of_q), 0.0)
 
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
         by_kronrod = (kronrod * x).sum(1)
         gap = (by_kronrod - (gauss * x).sum(1)).abs()
-        # The gap is far above the error once a few digits agree, and only then.
+        # The gap is far above the error once a few digits agree, unless there is a kink.
         share = gap / torch.where(gap == 0, 1.0, torch.maximum(by_kronrod.abs(), gap))
-        return by_kronrod, gap * (1 + _DOUBT * share)
+        return by_kronrod, gap * (_KINK + _DOUBT * share)
 
     value, error = both(height)
     mass_p, error_p = both(torch.where(empty, 0.0, of_p))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-__all__ = ["SYMBOLS", "Coverage", "Entry", "coverage"]
+__all__ = ["EVENTS", "MEANINGS", "SYMBOLS", "Coverage", "Entry", "coverage"]
 
 SYMBOLS = {
     "exact": "●",
@@ -42,7 +42,7 @@ SYMBOLS = {
 """The answers, the best first, each with the sign that stands for it in the matrix."""
 
 EVENTS = {0: "numbers", 1: "vectors", 2: "matrices"}
-_MEANING = {
+MEANINGS = {
     "exact": "a closed form, or the sum over a finite support",
     "infinite": "+∞, proven",
     "sum": "a sum over the integers, with a bound on the error",
@@ -115,7 +115,7 @@ class Coverage:
 
     def to_markdown(self) -> str:
         """A legend and one table for each kind of event: rows are P, columns Q."""
-        lines = [f"- {SYMBOLS[answer]}: {meaning}" for answer, meaning in _MEANING.items()]
+        lines = [f"- {SYMBOLS[answer]}: {meaning}" for answer, meaning in MEANINGS.items()]
         for events in EVENTS.values():
             names, cells = self.of(events)
             lines += ["", f"| {events}: P ╲ Q | " + " | ".join(names) + " |"]
@@ -158,7 +158,7 @@ class Coverage:
         for heading in ("", "pairs", "what it is"):
             table.add_column(heading, justify="right" if heading == "pairs" else "left")
         for answer, count in self.counts().items():
-            meaning = _MEANING.get(answer, "events of different kinds: nothing to compare")
+            meaning = MEANINGS.get(answer, "events of different kinds: nothing to compare")
             table.add_row(SYMBOLS[answer], f"{count:,}", meaning)
         return table
 
@@ -171,23 +171,26 @@ class Coverage:
         return capture.get()
 
 
-def coverage() -> Coverage:
-    """What answers KL(P‖Q) for every ordered pair of the classes of `torch.distributions`.
+def coverage(classes: Sequence[type[Distribution]] = CLASSES) -> Coverage:
+    """What answers KL(P‖Q) for every ordered pair of classes.
 
     Takes a few seconds: it asks.
+
+    Args:
+        classes: the classes of `torch.distributions` if left out; `Truncated` may be added.
 
     Example:
         >>> counts = coverage().counts()
         >>> sum(counts.values()) == len(CLASSES) ** 2, counts["exact"] > 100
         (True, True)
     """
-    made = {kind.__name__: examples(kind) for kind in CLASSES}
+    made = {kind.__name__: examples(kind) for kind in classes}
     entries = [entry for p in made for q in made for entry in _entries(p, made[p], q, made[q])]
     forms = sorted(
         CLOSED_FORMS.values(),
         key=lambda form: (form.divergence, form.p.__name__, form.q.__name__ if form.q else ""),
     )
-    return Coverage(tuple(kind.__name__ for kind in CLASSES), tuple(entries), tuple(forms))
+    return Coverage(tuple(kind.__name__ for kind in classes), tuple(entries), tuple(forms))
 
 
 def _entries(

@@ -1,4 +1,4 @@
-"""A few distributions of every class of torch, to ask of each pair of classes: what is known?
+"""A few distributions of every class, to ask of each pair of classes: what is known?
 
 Events have one of three shapes, so that what can be compared is compared: a number, a vector of
 3, a matrix of 3 by 3. The first example of a class is ordinary; further ones are there where an
@@ -14,6 +14,8 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 from torch.distributions import Distribution
+
+from kullback.distributions.truncated import Truncated
 
 __all__ = ["CLASSES", "Example", "examples"]
 
@@ -43,7 +45,7 @@ def examples(kind: type[Distribution]) -> tuple[Example, ...]:
     """The examples of a class, the ordinary ones first, with float64 parameters.
 
     Raises:
-        KeyError: a class that is not one of `CLASSES`.
+        KeyError: a class that is neither one of `CLASSES` nor `Truncated`.
 
     Example:
         >>> [(example.p.mean.item(), example.q.mean.item()) for example in examples(td.Poisson)]
@@ -70,6 +72,10 @@ def _mixture(weights: Tensor, locs: Tensor, scales: Tensor) -> Distribution:
 
 def _independent(family: Callable[..., Distribution], *parameters: Tensor) -> Distribution:
     return td.Independent(family(*parameters), 1)
+
+
+def _truncated_normal(loc: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Distribution:
+    return Truncated(td.Normal(loc, scale), low, high)
 
 
 def _transformed(base: Distribution, *transforms: td.Transform) -> Distribution:
@@ -182,6 +188,11 @@ _EXAMPLES: dict[type[Distribution], tuple[Any, ...]] = {
             (_of_normals(_t([0.0, 1.0, 2.0]), _t(_ONES)), _STRETCH),
             (_of_normals(_t(_ONES), _t([1.0, 2.0, 0.5])), _STRETCH),
         ),
+    ),
+    Truncated: (
+        _truncated_normal,
+        ((0.0, 1.0, -1.0, 2.0), (1.0, 2.0, -2.0, 3.0)),
+        ((0.0, 1.0, -2.0, 3.0), (1.0, 2.0, -1.0, 2.0)),
     ),
     td.Uniform: (
         td.Uniform,

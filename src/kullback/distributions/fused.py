@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
-
-from kullback.distributions.parameters import is_traced
 
 __all__ = ["fused_normal_kl"]
 
@@ -35,12 +34,21 @@ def fused_normal_kl(
         True
     """
     parameters = loc_p, scale_p, loc_q, scale_q
-    if max(loc_p.numel(), loc_q.numel()) < _PAYS or not all(map(_is_plain, parameters)):
+    if loc_p.numel() < _PAYS and loc_q.numel() < _PAYS:
         return None
-    # Both say "nobody is tracing" in private names only.
-    if forward_ad._current_level >= 0 or torch._C._len_torch_dispatch_stack():
+    # Forward mode and dispatch modes say whether they are on in private names only.
+    if (
+        torch.compiler.is_compiling()
+        or forward_ad._current_level >= 0
+        or torch._C._len_torch_dispatch_stack()
+    ):
         return None
-    if torch.is_grad_enabled() and any(x.requires_grad for x in parameters):
+    recorded = False
+    for x in parameters:
+        if not _is_plain(x):
+            return None
+        recorded = recorded or x.requires_grad
+    if recorded and torch.is_grad_enabled():
         return _FusedNormalKL.apply(*parameters)
     from kullback.kernels.cpu_normal import normal_kl
 
@@ -48,8 +56,9 @@ def fused_normal_kl(
 
 
 def _is_plain(x: Tensor) -> bool:
+    """A float32 tensor in this machine's memory, and not one that stands for another."""
     known = type(x) is Tensor or type(x) is torch.nn.Parameter
-    return known and x.dtype == torch.float32 and x.is_cpu and not is_traced(x)
+    return known and x.dtype is torch.float32 and x.is_cpu and not is_functorch_wrapped_tensor(x)
 
 
 class _FusedNormalKL(torch.autograd.Function):

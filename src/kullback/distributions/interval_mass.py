@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Beta,
     Cauchy,
+    Distribution,
     Exponential,
     Gamma,
     Gumbel,
@@ -23,18 +25,25 @@ from torch.distributions import (
     LogNormal,
     Normal,
     Pareto,
+    StudentT,
     Weibull,
 )
 
 from kullback.distributions.widening import in_float64
 from kullback.numerics import accumulation_dtype
+from kullback.numerics.incomplete import beta_tails, gamma_tails
 from kullback.numerics.normal_interval import log_normal_mass
 from kullback.numerics.pairs import expm1
 
-__all__ = ["log_mass_between", "standardized"]
+__all__ = ["has_known_mass", "log_mass_between", "standardized"]
 
 # F(x) and 1 − F(x) at a finite x within the support.
 Tails = tuple[Tensor, Tensor]
+
+
+def has_known_mass(base: Any) -> bool:
+    """Whether the mass between two points is known: in the table here, or by the base's cdf."""
+    return type(base) in _TAILS or type(base).cdf is not Distribution.cdf
 
 
 def log_mass_between(base: Any, low: Tensor, high: Tensor) -> Tensor:
@@ -138,12 +147,31 @@ def _weibull(p: Weibull, x: Tensor) -> Tails:
 
 
 def _gamma(p: Gamma, x: Tensor) -> Tails:
-    z = p.rate * x
-    shape, z = torch.broadcast_tensors(p.concentration, z)
-    return torch.special.gammainc(shape, z), torch.special.gammaincc(shape, z)
+    positive = x > 0
+    below, above = gamma_tails(p.concentration, torch.where(positive, p.rate * x, 1.0))
+    return torch.where(positive, below, 0.0), torch.where(positive, above, 1.0)
+
+
+def _beta(p: Beta, x: Tensor) -> Tails:
+    inside = (x > 0) & (x < 1)
+    at = torch.where(inside, x, 0.5)
+    below, above = beta_tails(p.concentration1, p.concentration0, at, 1 - at)
+    outside = (x >= 1).to(at.dtype)
+    return torch.where(inside, below, outside), torch.where(inside, above, 1 - outside)
+
+
+def _student(p: StudentT, x: Tensor) -> Tails:
+    """P(T > |k|) is half of P(Y < n/(n + k²)) for Y ~ Beta(n/2, ½)."""
+    z = (x - p.loc) / p.scale
+    square = torch.where(z == 0, 1e-300, z * z)
+    half = torch.full_like(p.df, 0.5)
+    share = p.df / (p.df + square)
+    tail = 0.5 * beta_tails(0.5 * p.df, half, share, square / (p.df + square))[0]
+    return torch.where(z < 0, tail, 1 - tail), torch.where(z < 0, 1 - tail, tail)
 
 
 _TAILS: dict[type, Callable[[Any, Tensor], Tails]] = {
+    Beta: _beta,
     Cauchy: _cauchy,
     Gamma: _gamma,
     Gumbel: _gumbel,
@@ -151,5 +179,6 @@ _TAILS: dict[type, Callable[[Any, Tensor], Tails]] = {
     HalfNormal: _half_normal,
     Laplace: _laplace,
     Pareto: _pareto,
+    StudentT: _student,
     Weibull: _weibull,
 }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from kullback.distributions.evaluation import differentiable
 from kullback.distributions.landmarks import landmarks
 from kullback.distributions.line_densities import log_density
 from kullback.distributions.panels import (
@@ -52,7 +53,7 @@ class Ladder:
         series: Legendre coefficients of the density in the panel's variable, [panels, NODES, …].
         mass: of each panel, differentiable like `series`.
         below, above: the masses of all panels before and after, likewise.
-        doubt_below, doubt_above: the errors of those.
+        doubt, doubt_below, doubt_above: the errors within a panel, and of the two sums.
         gap: how far the whole is from 1.
     """
 
@@ -62,6 +63,7 @@ class Ladder:
     mass: Tensor
     below: Tensor
     above: Tensor
+    doubt: Tensor
     doubt_below: Tensor
     doubt_above: Tensor
     gap: Tensor
@@ -95,15 +97,14 @@ class Ladder:
             self.halves, panels.half[:, None], panels.kind[:, None], at[:, None]
         )
         slope = (0.5 * width * log_slope[:, 0].exp() / height).detach()
-        known = torch.where(
-            from_below,
-            self.doubt_below.gather(0, index) + self.gap * below,
-            self.doubt_above.gather(0, index) + self.gap * above,
+        beyond = torch.where(
+            from_below, self.doubt_below.gather(0, index), self.doubt_above.gather(0, index)
         )
+        known = beyond + self.doubt.gather(0, index) + self.gap * torch.minimum(below, above)
         x = point.x[:, 0]
         if moved.requires_grad:
             x = x - torch.where(slope.isfinite(), slope, 0.0) * (moved - moved.detach())
-        doubt = (known + 4e-16 * mass.detach()) * slope + 4e-16 * x.detach().abs()
+        doubt = known * slope + 4e-16 * x.detach().abs()
         return Quantiles(x, doubt)
 
 
@@ -125,18 +126,16 @@ def _heights(p: Any, halves: Halves, panels: Panels) -> Tensor:
     """The density in the panels' variable, [panels, nodes, *batch]; 0 where it is not known."""
     point, log_slope, _, _ = points_of(halves, panels)
     width = (panels.high - panels.low)[:, None]
-    height = (log_density(p, point) + log_slope).exp() * width
+    height = (differentiable(log_density, p, point) + log_slope).exp() * width
     return torch.where(height.isfinite() & (width > 0), height, 0.0)
 
 
 def _refined(p: Any, halves: Halves, panels: Panels) -> Panels:
     """Panels in the order of the line, as fine as the tolerance asks."""
-    _, kronrod, gauss = rule_like(panels.low)
 
     def sums(some: Panels) -> tuple[Tensor, Tensor]:
-        height = _heights(p, halves, some)
-        mass = (kronrod * height).sum(1)
-        return mass, (mass - (gauss * height).sum(1)).abs() + 1e-16 * mass
+        _, mass, error, doubt = _series(_heights(p, halves, some))
+        return mass, error + doubt
 
     columns = [*vars(panels).values(), *sums(panels)]
     for _ in range(_MOST_ROUNDS):
@@ -177,12 +176,7 @@ def _added_up(p: Any, halves: Halves, panels: Panels) -> Ladder:
     # Left of a landmark the variable runs against the line, and the rule is symmetric.
     against = halves.sign.gather(0, panels.half)[:, None] < 0
     height = torch.where(against, height.flip(1), height)
-    nodes, kronrod, gauss = rule_like(panels.low)
-    mass = (kronrod * height).sum(1)
-    error = (mass - (gauss * height).sum(1)).abs().detach()
-    legendre = _legendre(2 * nodes.flatten() - 1, NODES)
-    series = torch.einsum("nj,kj...->kn...", torch.linalg.inv(legendre), height)
-    total = mass.detach().sum(0)
+    series, mass, error, doubt = _series(height)
     return Ladder(
         halves=halves,
         panels=panels,
@@ -190,10 +184,23 @@ def _added_up(p: Any, halves: Halves, panels: Panels) -> Ladder:
         mass=mass,
         below=_before(mass),
         above=_before(mass.flip(0)).flip(0),
+        doubt=doubt,
         doubt_below=error.cumsum(0),
         doubt_above=error.flip(0).cumsum(0).flip(0),
-        gap=(total - 1).abs(),
+        gap=(mass.detach().sum(0) - 1).abs(),
     )
+
+
+def _series(height: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Legendre coefficients [panels, NODES, …], the mass, its error, and that of parts of it."""
+    nodes, kronrod, gauss = rule_like(height[:, 0])
+    legendre = _legendre(2 * nodes.flatten() - 1, NODES)
+    series = torch.einsum("nj,kj...->kn...", torch.linalg.inv(legendre), height)
+    mass = (kronrod * height).sum(1)
+    error = (mass - (gauss * height).sum(1)).abs().detach()
+    # A part of a panel is integrated by the series, whose last terms show what is missing.
+    doubt = series[:, -2:].detach().abs().sum(1) / NODES + 4e-16 * mass.detach()
+    return series, mass, error, doubt
 
 
 def _before(x: Tensor) -> Tensor:
@@ -234,7 +241,7 @@ def _invert(series: Tensor, wanted: Tensor) -> Tensor:
         over = held > wanted
         low, high = torch.where(over, low, z), torch.where(over, z, high)
         step = z - (held - wanted) / height
-        inside = (step > low) & (step < high)
+        inside = (step >= low) & (step <= high)
         before, z = z, torch.where(inside, step, 0.5 * (low + high))
         if bool((z - before).abs().max() < 1e-15):
             break

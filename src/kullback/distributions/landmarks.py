@@ -88,12 +88,13 @@ def _mapped(p: Any) -> list[Landmark] | None:
     if transform.domain.event_dim or not transform.bijective:
         return None
     peaks, ends = [], []
+    through: Any = transform
     for mark in landmarks(p.base_dist):
-        location = transform(mark.location)
+        location = through(mark.location)
         if mark.is_end:
             ends.append(Landmark(location, torch.ones_like(location), True))
             continue
-        steps = [transform(mark.location + sign * mark.scale / 2) for sign in (-1, 1)]
+        steps = [through(mark.location + sign * mark.scale / 2) for sign in (-1, 1)]
         peaks.append(Landmark(location, (steps[1] - steps[0]).abs()))
     return _with_ends(peaks, p) + ends
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kullback.distributions.tails import pareto_shape, tail_size
+from kullback.numerics.student import t_quantile
 
 __all__ = ["Moments", "Tail"]
 
@@ -53,10 +54,35 @@ class Moments:
             return self._mean.std(0) / self._replicates**0.5
         return (self._squares / (self._count * (self._count - 1))).sqrt()
 
-    @property
-    def degrees(self) -> int:
-        """Degrees of freedom of the standard error."""
-        return (self._replicates or self._count) - 1
+    def reaches(self, confidence: float) -> tuple[Tensor, Tensor]:
+        """How far the interval of Student's t goes below and above the mean.
+
+        Few replicates may be skewed, and the interval then misses on one side. It is widened to
+        also hold the one that undoes their skewness (Hall 1992, On the Removal of Skewness by
+        Transformation, eq. 2.2).
+        """
+        count = self._replicates or self._count
+        # Beyond a million degrees the quantile is the normal's to all digits that matter.
+        quantile = t_quantile((1 + confidence) / 2, min(count, 10**6) - 1)
+        plain = quantile * self.stderr
+        if not self._replicates:
+            return plain, plain
+        centred = self._mean - self.mean
+        variance = (centred**2).mean(0)
+        still = variance == 0
+        skewness = (centred**3).mean(0) / torch.where(still, 1.0, variance) ** 1.5
+        step, deviation = quantile / count**0.5, self._mean.std(0)
+        below = deviation * _unskewed(step, skewness, count)
+        above = -deviation * _unskewed(-step, skewness, count)
+        return torch.maximum(plain, below), torch.maximum(plain, above)
+
+
+def _unskewed(step: float, skewness: Tensor, count: int) -> Tensor:
+    """The y whose Hall's transform y + γy²/3 + γ²y³/27 + γ/6n is `step`."""
+    # At γ = 0 it is `step` itself, and close to it too, to the square of γ.
+    level = torch.where(skewness.abs() < 1e-4, 1e-4, skewness)
+    cube = 1 + level * (step - level / (6 * count))
+    return 3 * (cube.sign() * cube.abs() ** (1 / 3) - 1) / level
 
 
 class Tail:

@@ -220,7 +220,8 @@ class _Main:
             goal = min(max(goal, _LEAST), limit)
             for number, found in self.run.passes(math.ceil(goal - self.spent)):
                 self._add(number, found)
-            worst = _worst(self._reach() / (self.rtol * self.moments.mean[1].abs()))
+            _, above = self.moments.reaches(self.confidence)
+            worst = _worst(above[1] / (self.rtol * self.moments.mean[1].abs()))
             if worst <= 1 or self.spent >= limit:
                 return self._answer(worst > 1)
             goal = self.spent * min(max(1.1 * worst**2, 2.0), 16.0)
@@ -232,33 +233,17 @@ class _Main:
         self.lost = self.lost + found.lost.sum((0, 1))
         self.spent += number
 
-    @property
-    def _quantile(self) -> float:
-        # Beyond, the quantile is the normal's to all digits shown.
-        return t_quantile((1 + self.confidence) / 2, min(self.moments.degrees, 10**6))
-
-    def _reach(self) -> Tensor:
-        return self._quantile * self.moments.stderr[1]
-
     def _answer(self, stopped: bool) -> Answer:
-        positive = is_homogeneous(self.run.record)
-        value, stderr = self._chosen(positive)
-        reach = self._quantile * stderr + _ROUNDING * value.abs()
-        low, high = _interval(value, reach, positive)
-        if isinstance(self.run.record, Divergence):
-            # Not a correction but mathematics: no value lies beyond these ends.
-            low = torch.where(low < 0, 0.0, low)
-            high = torch.where(high > self.run.record.upper, self.run.record.upper, high)
+        value, stderr, low, high = self._numbers()
         infinite = value == torch.inf
         low, high = (torch.where(infinite, torch.inf, end) for end in (low, high))
         control = self.moments.mean[2], self.moments.stderr[2]
         known = control if self.run.points.mixed else None
         notes = doubts(infinite, self.tail, known, self.lost, self.spent)
         trusted = ~torch.stack([where for where, _ in notes]).any(0)
-        same = (value == 0) & (stderr == 0)
-        notes.append((same, "no draw told the two sides apart"))
+        notes.append(((value == 0) & (stderr == 0), "no draw told the two sides apart"))
         if stopped:
-            wide = ~(self._quantile * stderr <= self.rtol * value.abs()) & ~infinite
+            wide = ~(high - value <= self.rtol * value.abs()) & ~infinite
             words = f"all of {self.spent:,} points were spent before rtol={self.rtol:g} was reached"
             notes.append((wide, words))
         method = f"Monte Carlo, {self.run.points.words}, Student's t"
@@ -266,25 +251,34 @@ class _Main:
             value, low, high, stderr, trusted, self.confidence, method, self.spent, tuple(notes)
         )
 
-    def _chosen(self, positive: bool) -> tuple[Tensor, Tensor]:
-        """The adjusted mean where it lies in the divergence's range, else the plain one."""
-        plain, adjusted = self.moments.mean[0], self.moments.mean[1]
-        if not positive or not self.run.points.mixed:
-            return adjusted, self.moments.stderr[1]
-        record = self.run.record
+    def _numbers(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Value, standard error and interval of the adjusted mean.
+
+        Where that lies outside of the divergence's range, of the plain one, which never does.
+        """
+        record, positive = self.run.record, is_homogeneous(self.run.record)
         upper = record.upper if isinstance(record, Divergence) else torch.inf
-        outside = ~((adjusted >= 0) & (adjusted <= upper))
-        return (
-            torch.where(outside, plain, adjusted),
-            torch.where(outside, self.moments.stderr[0], self.moments.stderr[1]),
+        mean, stderr = self.moments.mean, self.moments.stderr
+        reaches = self.moments.reaches(self.confidence)
+        outside = ~((mean[1] >= 0) & (mean[1] <= upper)) & positive & self.run.points.mixed
+        value, stderr, below, above = (
+            torch.where(outside, x[0], x[1]) for x in (mean, stderr, *reaches)
         )
+        rounding = _ROUNDING * value.abs()
+        low, high = _interval(value, below + rounding, above + rounding, positive)
+        if isinstance(record, Divergence):
+            # Not a correction but mathematics: no value lies beyond these ends.
+            low = torch.where(low < 0, 0.0, low)
+            high = torch.where(high > upper, upper, high)
+        return value, stderr, low, high
 
 
-def _interval(value: Tensor, reach: Tensor, positive: bool) -> tuple[Tensor, Tensor]:
-    """value ± reach; of what cannot be negative, on the logarithm, by the delta method."""
-    above = (value > 0) & positive
-    factor = (reach / torch.where(above, value, 1.0)).exp()
-    return (
-        torch.where(above, value / factor, value - reach),
-        torch.where(above, value * factor, value + reach),
-    )
+def _interval(value: Tensor, below: Tensor, above: Tensor, positive: bool) -> tuple[Tensor, Tensor]:
+    """[value − below, value + above]; of what cannot be negative, on the logarithm.
+
+    By the delta method: the logarithm's reach is the value's over the value.
+    """
+    inside = (value > 0) & positive
+    safe = torch.where(inside, value, 1.0)
+    low = torch.where(inside, value * (-below / safe).exp(), value - below)
+    return low, torch.where(inside, value * (above / safe).exp(), value + above)

@@ -18,7 +18,17 @@ from torch import Tensor
 from kullback.distributions.landmarks import Landmark
 from kullback.distributions.points import Point
 
-__all__ = ["FARTHEST", "NODES", "Halves", "Panels", "cut_line", "first_panels", "locate", "points_of", "rule_like"]
+__all__ = [
+    "FARTHEST",
+    "NODES",
+    "Halves",
+    "Panels",
+    "cut_line",
+    "first_panels",
+    "locate",
+    "points_of",
+    "rule_like",
+]
 
 # Gauss–Kronrod (10, 21). Source: Piessens et al. (1983), QUADPACK, routine dqk21.
 _KRONROD_NODES = (
@@ -253,7 +263,7 @@ def _gathered(of_halves: Tensor, half: Tensor) -> Tensor:
 
 def rule_like(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Nodes in (0, 1) and the weights of both rules, [1, nodes, 1, …]."""
-    nodes = [-x for x in _KRONROD_NODES] + [0.0] + [x for x in reversed(_KRONROD_NODES)]
+    nodes = [*(-x for x in _KRONROD_NODES), 0.0, *reversed(_KRONROD_NODES)]
     kronrod = [*_KRONROD_WEIGHTS, *reversed(_KRONROD_WEIGHTS[:-1])]
     half = [x for pair in zip([0.0] * 5, _GAUSS_WEIGHTS, strict=True) for x in pair]
     gauss = [*half, 0.0, *reversed(half)]

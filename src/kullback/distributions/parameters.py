@@ -15,7 +15,7 @@ from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wr
 from torch.distributions import Distribution, Transform
 from torch.distributions.transforms import _InverseTransform
 
-from kullback.numerics import accumulation_dtype, compute_dtype
+from kullback.numerics import accumulation_dtype
 
 __all__ = ["given", "is_traced", "parameter_tensors", "result_dtype", "wide"]
 
@@ -50,7 +50,11 @@ def is_traced(x: Tensor) -> bool:
 
 def result_dtype(p: Distribution, q: Distribution) -> torch.dtype:
     """float64 when any parameter of either side is, else float32."""
-    return compute_dtype(*parameter_tensors(p), *parameter_tensors(q))
+    for side in (p, q):
+        for parameter in parameter_tensors(side):
+            if parameter.dtype is torch.float64:
+                return torch.float64
+    return torch.float32
 
 
 def parameter_tensors(holder: Any, seen: tuple[Any, ...] = ()) -> Iterator[Tensor]:
@@ -63,7 +67,7 @@ def parameter_tensors(holder: Any, seen: tuple[Any, ...] = ()) -> Iterator[Tenso
         elif isinstance(value, (Distribution, Transform)):
             if not any(value is known for known in seen):
                 yield from parameter_tensors(value, seen)
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple)) and type(value) is not torch.Size:
             for item in value:
                 if isinstance(item, (Distribution, Transform)):
                     yield from parameter_tensors(item, seen)

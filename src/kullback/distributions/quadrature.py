@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kullback.distributions.adaptive import Integrand, Refined, refine
+from kullback.distributions.adaptive import refine
+from kullback.distributions.evaluation import Integrand
 from kullback.distributions.integrands import infinite_without
 from kullback.distributions.landmarks import landmarks
 from kullback.distributions.panels import (
@@ -30,10 +31,14 @@ from kullback.distributions.widening import in_float64
 from kullback.divergences import Functional
 from kullback.errors import InputError
 
-__all__ = ["Integral", "check_line", "integrate"]
+__all__ = ["Integral", "check_line", "impossible_by_support", "integrate", "judged"]
 
+# A mass this large where terms are infinite is not a matter of overflow.
+_HOLE = 1e-9
 # A mass this far from 1 is no rounding: something was missed, or is no density.
 _MASS_MISSED = 1e-5
+# Relative rounding of special functions in the densities, and of long sums.
+_ROUNDING = 1e-13
 # Log-ratios of missed mass are taken to be at most about this large in the error.
 _RATIO_OF_MISSED = 30.0
 
@@ -99,9 +104,22 @@ def integrate(p: Any, q: Any, record: Functional, *, rtol: float = 1e-9) -> Inte
     value = found + of_terms.value
     if torch.is_grad_enabled():
         value = with_gradient(value, integrand, halves, refined, (of_p, of_q))
-    masses = _missed(refined, of_p_mass, of_q_mass)
-    impossible = _impossible(p, q, record, batch).to(value.device)
-    return _judged(value, refined, of_terms, masses, impossible)
+    sums = refined.sums
+    return judged(
+        value,
+        sums.error.sum(0) + sums.noise.sum(0),
+        of_terms,
+        [
+            (sums.mass_p.sum(0), sums.error_p.sum(0), of_p_mass),
+            (sums.mass_q.sum(0), sums.error_q.sum(0), of_q_mass),
+        ],
+        (
+            impossible_by_support(p, q, record, batch).to(value.device),
+            refined.lost_mass,
+            refined.broken,
+        ),
+        refined.evaluations,
+    )
 
 
 def check_line(p: Any, side: str) -> Support:
@@ -132,7 +150,7 @@ def _end(end: Tensor | None, otherwise: float) -> Tensor:
     return torch.tensor(otherwise, dtype=torch.float64) if end is None else end.detach().double()
 
 
-def _impossible(p: Any, q: Any, record: Functional, batch: torch.Size) -> Tensor:
+def impossible_by_support(p: Any, q: Any, record: Functional, batch: torch.Size) -> Tensor:
     """Where the supports alone prove +inf."""
     nowhere = torch.zeros(batch, dtype=torch.bool)
     by_p, by_q = infinite_without(record)
@@ -143,51 +161,51 @@ def _impossible(p: Any, q: Any, record: Functional, batch: torch.Size) -> Tensor
     return nowhere
 
 
-def _missed(refined: Refined, of_p: Rest, of_q: Rest) -> tuple[Tensor, Tensor]:
-    """How far both masses are from 1; and what of that neither node error nor rounding explains."""
-    sums = refined.sums
-    sides = ((sums.mass_p, sums.error_p, of_p), (sums.mass_q, sums.error_q, of_q))
-    gaps, missed = torch.zeros_like(sums.value[0]), torch.zeros_like(sums.value[0])
-    for mass, error, rest in sides:
-        gap = (mass.sum(0) + rest.value - 1).abs()
-        gaps = gaps + gap
-        missed = missed + torch.where(gap > error.sum(0) + 1e-12, gap, 0.0) + rest.error
-    return gaps, missed
-
-
-def _judged(
+def judged(
     value: Tensor,
-    refined: Refined,
+    error: Tensor,
     rest: Rest,
-    masses: tuple[Tensor, Tensor],
-    impossible: Tensor,
+    masses: list[tuple[Tensor, Tensor, Rest]],
+    holes: tuple[Tensor, Tensor, Tensor],
+    evaluations: int,
 ) -> Integral:
-    sums = refined.sums
-    gaps, missed = masses
-    hole = refined.lost_mass > 1e-9
+    """What was found as an `Integral`, with words for what is not finite or not to be trusted.
+
+    Args:
+        value: the sum over nodes and the estimate of the rest.
+        error: node error and rounding.
+        rest: of the terms.
+        masses: of both sides: the sum over nodes, its error, and the rest.
+        holes: where supports prove +inf; the mass where terms are infinite; where a term is NaN.
+        evaluations: for each element.
+    """
+    impossible, lost_mass, broken = holes
+    gaps, missed = torch.zeros_like(error), torch.zeros_like(error)
+    for mass, doubt, rest_of_mass in masses:
+        gap = (mass + rest_of_mass.value - 1).abs()
+        gaps = gaps + gap
+        missed = missed + torch.where(gap > doubt + 1e-12, gap, 0.0) + rest_of_mass.error
+    hole = lost_mass > _HOLE
     divergent = impossible | hole | rest.divergent | (value == math.inf)
-    undecided = ~divergent & (rest.undecided | refined.broken | value.isnan())
-    error = sums.error.sum(0) + sums.noise.sum(0) + rest.error
+    undecided = ~divergent & (rest.undecided | broken | value.isnan())
     # A density off by a factor is off by as much in the integral of its terms.
-    error = error + _RATIO_OF_MISSED * missed + gaps * value.detach().abs()
-    value = torch.where(divergent, math.inf, torch.where(undecided, math.nan, value))
-    error = torch.where(divergent, 0.0, torch.where(undecided, math.inf, error))
+    error = error + rest.error + _RATIO_OF_MISSED * missed
+    error = error + (gaps + _ROUNDING) * value.detach().abs()
     unseen = ~divergent & (missed > _MASS_MISSED)
     notes = (
         (impossible, "+inf: one side has mass where the other has none"),
         (hole & ~impossible, "+inf: a density is 0 where the other side has mass"),
         (rest.divergent & ~impossible, "+inf: the integrand does not fall off in a tail"),
-        (undecided & refined.broken, "not shown finite: a log-density is NaN inside the support"),
-        (undecided & ~refined.broken, "not shown finite: a tail falls off too slowly to tell"),
+        (undecided & broken, "not shown finite: a log-density is NaN inside the support"),
+        (undecided & ~broken, "not shown finite: a tail falls off too slowly to tell"),
         (unseen, "not trusted: the densities do not integrate to 1 over the nodes"),
     )
-    finite = ~(divergent | undecided)
     return Integral(
-        value=value,
-        error=error,
-        finite=finite,
+        value=torch.where(divergent, math.inf, torch.where(undecided, math.nan, value)),
+        error=torch.where(divergent, 0.0, torch.where(undecided, math.inf, error)),
+        finite=~(divergent | undecided),
         trusted=~(undecided | unseen),
-        evaluations=refined.evaluations,
+        evaluations=evaluations,
         note="; ".join(_counted(mask, words) for mask, words in notes if bool(mask.any())),
     )
 

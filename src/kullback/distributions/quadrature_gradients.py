@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kullback.distributions.adaptive import Integrand, Refined
+from kullback.distributions.adaptive import Refined
+from kullback.distributions.evaluation import Integrand
 from kullback.distributions.line_densities import log_density
 from kullback.distributions.panels import Halves, Panels, points_of
 from kullback.distributions.points import Point

@@ -141,7 +141,7 @@ def _first_intervals(between: _Between) -> _Intervals:
         highs.append(edges[1:])
         tails.append(torch.full_like(edges[1:], name == "above", dtype=torch.bool))
     tail, low, high = torch.cat(tails), torch.cat(lows), torch.cat(highs)
-    wide = high - low > 1e-12
+    wide = high > low
     order = wide.int().argsort(dim=0, descending=True, stable=True)[: int(wide.sum(0).max())]
     return _sums(between, *(x.gather(0, order) for x in (tail, low, high)))
 
@@ -163,13 +163,16 @@ def _sums(between: _Between, tail: Tensor, low: Tensor, high: Tensor) -> _Interv
 
 
 def _refined(between: _Between, intervals: _Intervals, rtol: float) -> _Intervals:
+    spread = torch.maximum(_spread(between.p), _spread(between.q))
     for _ in range(_MOST_ROUNDS):
         usable = ~intervals.bad
         count = usable.sum(0).clamp(min=1)
-        allowed = torch.maximum(
-            rtol * torch.where(usable, intervals.value, 0.0).sum(0),
-            torch.where(usable, intervals.doubt, 0.0).sum(0),
+        size, doubt = (
+            torch.where(usable, x, 0.0).sum(0) for x in (intervals.value, intervals.doubt)
         )
+        # Quantiles have a rounding of their own, however close to each other both sides are.
+        rounding = between.order * size ** (1 - 1 / between.order) * 1e-11 * spread
+        allowed = torch.maximum(rtol * size, torch.maximum(doubt, rounding))
         score = torch.where(usable, intervals.error * count / allowed.clamp(min=1e-300), 0.0)
         first = intervals.low == _limits(intervals).gather(0, intervals.tail.long())
         wide = intervals.high - intervals.low > 1e-3
@@ -186,6 +189,14 @@ def _refined(between: _Between, intervals: _Intervals, rtol: float) -> _Interval
         columns = zip(*(vars(some).values() for some in (intervals, left, right)), strict=True)
         intervals = _Intervals(*(torch.cat([a.scatter(0, chosen, b), c]) for a, b, c in columns))
     return intervals
+
+
+def _spread(side: Ladder) -> Tensor:
+    """The distance between the quartiles."""
+    levels = torch.tensor([0.25, 0.75], dtype=torch.float64, device=side.gap.device)
+    levels = levels.reshape(-1, *(1 for _ in side.batch)).expand(-1, *side.batch)
+    x = side.quantiles(levels, 1 - levels).x
+    return x[1] - x[0]
 
 
 def _limits(intervals: _Intervals) -> Tensor:

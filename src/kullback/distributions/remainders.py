@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kullback.distributions.adaptive import Integrand
+from kullback.distributions.evaluation import Integrand
 from kullback.distributions.panels import Halves
 from kullback.distributions.points import Point
 
@@ -73,7 +73,9 @@ def rests(
     )
 
 
-def rest_of(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor) -> Rest:
+def rest_of(
+    height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor, slack: float = _FLAT
+) -> Rest:
     """The rest from log(integrand) at the four `SHARES` of the way to the last panel.
 
     Args:
@@ -81,6 +83,7 @@ def rest_of(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor
         length: of the way, in u, [some, others, *batch].
         open_ends: where there is anything beyond, likewise.
         reference: what a rest is small against, [*batch].
+        slack: how rough the slopes are.
     """
     height = torch.where(height.isnan(), -math.inf, height)
     first, second, third, last = (x.clamp(min=-1e15) for x in height)
@@ -89,9 +92,9 @@ def rest_of(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor
     late = (second - last) / (stretches[1] + stretches[2])
     local = (third - last) / stretches[2]
     last = last - local * (1 - SHARES[-1]) * length
-    flat = late.abs() <= _FLAT
+    flat = late.abs() <= slack
     # Exponential in u, or faster: the rate is there to stay.
-    exponential = (late > _FLAT) & (local > _FLAT) & (late >= 0.9 * early)
+    exponential = (late > slack) & (local > slack) & (late >= 0.9 * early)
     # Algebraic in u: the exponent is.
     exponent = late * length * SHARES[1] / _LOG_2
     exponent_before = early * length * SHARES[0] / _LOG_2
@@ -100,8 +103,12 @@ def rest_of(height: Tensor, length: Tensor, open_ends: Tensor, reference: Tensor
     by_exponent = last.exp() * length / torch.where(algebraic, exponent - 1, 1.0)
     steady = ((local - late).abs() / torch.where(late > 0, late, 1.0)).clamp(max=1.0)
     value = torch.where(exponential, by_rate, by_exponent)
-    error = torch.where(exponential, by_rate * torch.maximum(steady, torch.full_like(steady, 1e-6)), by_exponent)
-    rising = flat & (early <= 2 * _FLAT) | (late < 0) & (late <= early + _FLAT)
+    error = torch.where(
+        exponential, by_rate * torch.maximum(steady, torch.full_like(steady, 1e-6)), by_exponent
+    )
+    # Growth that slows down on the way may come to an end beyond the limit.
+    growing = (late < 0) & (late <= early + slack) & (local <= late + slack)
+    rising = flat & (early <= 2 * slack) & (local <= 2 * slack) | growing
     shown = exponential | algebraic
     # A rest that is small whichever way it falls off has no need to be decided.
     crude = last.exp() * torch.maximum(length, 1 / torch.where(local > 0, local, 1.0))

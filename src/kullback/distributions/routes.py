@@ -18,8 +18,10 @@ from kullback.distributions import exact as exactly
 from kullback.distributions import mixtures
 from kullback.distributions.answers import Answer, bounded, merged, with_infinite
 from kullback.distributions.integrands import value_apart
+from kullback.distributions.monte_carlo import RTOL as DRAWN_RTOL
 from kullback.distributions.monte_carlo import monte_carlo
 from kullback.distributions.questions import Question
+from kullback.distributions.sampling import can_sample
 from kullback.distributions.widening import in_float64
 from kullback.divergences import KL, Divergence, Functional
 from kullback.errors import InputError, NoClosedForm
@@ -27,8 +29,8 @@ from kullback.results import Estimate
 
 __all__ = ["METHODS", "answer", "exact", "suitable"]
 
-RTOL = 1e-9
-"""The relative error that integrals and sums aim at."""
+RTOL, RTOL_IN_SPACE = 1e-9, 1e-6
+"""The relative error that sums and integrals aim at, on the line and beyond."""
 
 _APPROXIMATIONS: dict[str, Callable[[Any, Any], Tensor]] = {
     "variational": mixtures.variational,
@@ -117,13 +119,14 @@ def _automatic(question: Question, record: Functional, infinite: Tensor) -> Answ
         return _from_draws(question, record)
     found = _integral(question, record, method)
     # A value that was not shown finite stays in doubt: draws cannot show it either.
-    helped = ~found.trusted & found.value.isfinite() & ~infinite
-    if bool(helped.any()):
-        drawn = _from_draws(question, record)
-        helped = helped & drawn.trusted
-        if bool(helped.any()):
-            found = merged(found, drawn, helped)
-    return found
+    wide = found.stderr > (question.rtol or DRAWN_RTOL) * found.value.detach().abs()
+    doubtful = (wide | ~found.trusted) & found.value.isfinite() & ~infinite
+    if not bool(doubtful.any()) or not can_sample(question.side_p.source):
+        return found
+    drawn = _from_draws(question, record)
+    narrower = drawn.high - drawn.low < (found.high - found.low).detach()
+    helped = doubtful & drawn.trusted & (narrower | ~found.trusted)
+    return merged(found, drawn, helped) if bool(helped.any()) else found
 
 
 def suitable(question: Question) -> str | None:
@@ -133,12 +136,17 @@ def suitable(question: Question) -> str | None:
         return None
     if discrete:
         return "sum" if question.is_scalar else None
-    boxes = question.side_p.support.kind == question.side_q.support.kind == "box"
-    return "quadrature" if boxes and question.dimension <= 3 else None
+    kinds = {question.side_p.support.kind, question.side_q.support.kind}
+    most = {"box": 3, "simplex": 4}.get(kinds.pop() if len(kinds) == 1 else "", 0)
+    flat = len(question.side_p.event_shape) <= 1
+    return "quadrature" if flat and question.dimension <= most else None
 
 
 def _integral(question: Question, record: Functional, method: str) -> Answer:
-    rtol = question.rtol or RTOL
+    if question.rtol is not None:
+        rtol = question.rtol
+    else:
+        rtol = RTOL if question.is_scalar else RTOL_IN_SPACE
     if method == "sum":
         from kullback.distributions.series import sum_over_support
 

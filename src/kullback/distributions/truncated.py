@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints
 
-from kullback.distributions.interval_mass import log_mass_between, standardized
+from kullback.distributions.interval_mass import (
+    has_known_mass,
+    log_mass_between,
+    standardized,
+)
 from kullback.distributions.supports import support_of
 from kullback.errors import DtypeError, InputError, ShapeError
 
@@ -24,7 +28,8 @@ class Truncated(Distribution):
     """`base`, given that it lies between `low` and `high`.
 
     Draws are by inversion, so they are differentiable in the parameters of the base and in the
-    ends; they need a base with `icdf`, everything else one with `cdf`.
+    ends; they need a base with `cdf` and `icdf`. Everything else needs one whose mass between two
+    points is known: any with `cdf`, and Beta and StudentT.
 
     Args:
         base: a continuous distribution over the line, of any batch shape and event shape ().
@@ -42,6 +47,8 @@ class Truncated(Distribution):
         >>> from kullback.distributions import Truncated
         >>> from torch.distributions import Normal
         >>> tail = Truncated(Normal(0.0, 1.0), 3.0, math.inf)
+        >>> tail
+        Truncated(Normal(loc: 0.0, scale: 1.0), low: 3, high: inf)
         >>> tail.log_prob(torch.tensor(3.5))
         tensor(-0.4362)
         >>> tail.icdf(torch.tensor(0.5))
@@ -88,6 +95,13 @@ class Truncated(Distribution):
             self._validate_args = Distribution._validate_args
         if self._validate_args:
             _check_mass(self)
+
+    def __repr__(self) -> str:
+        single = self.low.numel() == 1
+        low, high = (
+            f"{float(x):g}" if single else str(tuple(x.shape)) for x in (self.low, self.high)
+        )
+        return f"Truncated({self.base}, low: {low}, high: {high})"
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:
@@ -173,7 +187,7 @@ def _check_base(base: Any) -> None:
         )
     if base.support is not None and base.support.is_discrete:
         raise InputError(f"base {name} is discrete: only continuous distributions can be truncated")
-    if type(base).cdf is Distribution.cdf:
+    if not has_known_mass(base):
         raise InputError(f"base {name} has no cdf: its mass between two ends is not known")
 
 

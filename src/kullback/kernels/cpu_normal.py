@@ -185,4 +185,4 @@ def _sides(
 
 
 def _numbers(x: Tensor) -> np.ndarray:
-    return x.detach().numpy().ravel()
+    return (x.detach() if x.requires_grad else x).numpy().ravel()

@@ -54,7 +54,7 @@ def factor_divergence(lower: Tensor, y: Tensor, x: Tensor) -> Tensor:
     The diagonal comes as the two numbers whose ratio it is, so that nothing is lost where they
     are nearly equal; that of `lower` is not read.
 
-    Source: James & Stein (1961), Estimation with Quadratic Loss, eq. 72 (there without the ½).
+    Source: James & Stein (1961), Estimation with Quadratic Loss, section 5 (there without the ½).
     """
     return 0.5 * off_diagonal_square(lower) + scale_divergence(y, x).sum(-1)
 
@@ -66,8 +66,7 @@ def geometric_factor(relative: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     B⁻¹B⁻ᵀ, B lower triangular: seen from P, for A seen from Q. Beyond α = 1 that matrix may not
     be positive definite; there B is the identity and the mask is False.
 
-    Source: Nielsen & Garcia (2009), Statistical exponential families, section 3 (mixtures of
-    natural parameters).
+    Source: van Erven & Harremoës (2014), theorem 30, whose minimum it attains.
     """
     identity = torch.eye(relative.shape[-1], dtype=relative.dtype, device=relative.device)
     precision = identity + (1 - alpha) * (relative.mT @ relative - identity)

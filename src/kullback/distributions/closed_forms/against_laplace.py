@@ -1,7 +1,7 @@
 """KL(P‖Laplace): the mean distance E|x − ν|, split at the kink, and the entropy of P.
 
 E|x − ν| = E x − ν + 2 S, where S = E(ν − x)⁺ is the integral of P's distribution function up to
-the kink: elementary for some P, an incomplete Gamma or Beta function for others.
+the kink: elementary for the families here, and for others in `laplace_by_tails`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,21 @@ from torch.distributions import (
     LogNormal,
     Normal,
     Pareto,
-    StudentT,
     Uniform,
 )
 
 from kullback.distributions.closed_forms.continuous_bernoulli import logit_of
 from kullback.distributions.closed_forms.gumbel import EULER_GAMMA
 from kullback.distributions.closed_forms.line_law import entropy_in_full, infinite
-from kullback.distributions.dispatch import closed_form, only_where
+from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics.elementary import magnitude
 from kullback.numerics.exponential_integral import exponential_integral_of_exp
 from kullback.numerics.interval_averages import average_distance
-from kullback.numerics.log_beta import log_gamma_half_step
 from kullback.numerics.log_sinhc import log_sinhc, log_sinhc_slope
 from kullback.numerics.pairs import exp_remainder, expm1
 
-__all__: list[str] = []
+__all__ = ["register_against_laplace"]
 
 Distance = Callable[[Any, Tensor], Tensor]
 
@@ -127,17 +125,6 @@ def _pareto(p: Pareto, centre: Tensor) -> Tensor:
     return torch.where(finite, mean - centre + 2 * shortfall, torch.inf)
 
 
-def _student(p: StudentT, centre: Tensor) -> Tensor:
-    """2√n s Γ((n + 1)/2)/(√π Γ(n/2)(n − 1)) where ν is the centre of P; +inf for n ≤ 1."""
-    df, loc, scale = wide(p.df, p.loc, p.scale)
-    finite = df > 1
-    n = torch.where(finite, df, 2.0)
-    ratio = (log_gamma_half_step(0.5 * n) + 0.5 * n.log()).exp()
-    value = torch.where(finite, 2 / math.sqrt(math.pi) * scale * ratio / (n - 1), torch.inf)
-    known = ~finite | (loc == centre)
-    return only_where(known, value, "it is exact where both have the same loc")
-
-
 _DISTANCES: dict[type[Distribution], Distance] = {
     ContinuousBernoulli: _continuous_bernoulli,
     Exponential: _exponential,
@@ -146,7 +133,6 @@ _DISTANCES: dict[type[Distribution], Distance] = {
     LogNormal: _log_normal,
     Normal: _normal,
     Pareto: _pareto,
-    StudentT: _student,
     Uniform: _uniform,
 }
 

@@ -7,9 +7,11 @@ The logit is read from what the distribution was made of: torch's own derived on
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
-from torch.distributions import Beta, ContinuousBernoulli, Exponential, Uniform
+from torch.distributions import Beta, ContinuousBernoulli, Exponential, HalfNormal, Uniform
 
 from kullback.distributions.closed_forms.beta import entropy_loss
 from kullback.distributions.dispatch import closed_form
@@ -17,6 +19,7 @@ from kullback.distributions.parameters import given, wide
 from kullback.numerics.log_sinhc import (
     log_sinhc,
     log_sinhc_bregman,
+    log_sinhc_curvature,
     log_sinhc_intercept,
     log_sinhc_slope,
 )
@@ -91,3 +94,12 @@ def _kl_exponential(p: ContinuousBernoulli, q: Exponential) -> Tensor:
     decay = (-size).exp()
     cut = (decay / (1 - decay)) * (rate - size) + (-decay).log1p()
     return torch.where(steep, itakura_saito(rate, size) - cut, plain)
+
+
+@closed_form("kl", ContinuousBernoulli, HalfNormal, source=_SOURCE)
+def _kl_half_normal(p: ContinuousBernoulli, q: HalfNormal) -> Tensor:
+    """−H(P) + log(σ√(π/2)) + E x²/2σ²."""
+    logit, (scale,) = logit_of(p), wide(q.scale)
+    mean = 0.5 + log_sinhc_slope(logit)
+    square = (log_sinhc_curvature(logit) + mean * mean) / (scale * scale)
+    return 0.5 * (square + math.log(0.5 * math.pi)) + scale.log() - log_sinhc_intercept(logit)

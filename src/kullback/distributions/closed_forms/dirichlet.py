@@ -20,7 +20,9 @@ from kullback.numerics import exp_remainder, generalized_kl, lgamma_bregman
 __all__: list[str] = []
 
 
-@closed_form("kl", Dirichlet, Dirichlet, source="Penny (2001), KL-divergences of Dirichlet, eq. 2")
+@closed_form(
+    "kl", Dirichlet, Dirichlet, source="Penny (2001), KL-Divergences of Dirichlet Densities"
+)
 def _kl(p: Dirichlet, q: Dirichlet) -> Tensor:
     """lgamma(p₀) − lgamma(q₀) + Σ [lgamma(q_i) − lgamma(p_i) + (p_i − q_i)(ψ(p_i) − ψ(p₀))]."""
     return _of_concentrations(*wide(p.concentration, q.concentration))
@@ -68,7 +70,7 @@ def _renyi(p: Dirichlet, q: Dirichlet, alpha: float) -> Tensor:
     return torch.where(exists, value, math.inf)
 
 
-@closed_form("entropy", Dirichlet, source="Ebrahimi, Soofi & Zhao (2011), eq. 4")
+@closed_form("entropy", Dirichlet, source="Bishop (2006), Pattern Recognition, appendix B")
 def _entropy(p: Dirichlet) -> Tensor:
     """Σ lgamma(p_i) − lgamma(p₀) + (p₀ − K) ψ(p₀) − Σ (p_i − 1) ψ(p_i)."""
     (a,) = wide(p.concentration)
@@ -79,7 +81,10 @@ def _entropy(p: Dirichlet) -> Tensor:
 
 
 @closed_form(
-    "kl", LogisticNormal, LogisticNormal, source="Aitchison & Shen (1980), section 2 (one-to-one)"
+    "kl",
+    LogisticNormal,
+    LogisticNormal,
+    source="Aitchison & Shen (1980), Logistic-Normal Distributions",
 )
 def _kl_logistic_normal(p: LogisticNormal, q: LogisticNormal) -> Tensor:
     """The divergence of the log-ratios' Normals."""

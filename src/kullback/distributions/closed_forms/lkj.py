@@ -42,7 +42,9 @@ def _offsets(size: int, like: Tensor) -> tuple[Tensor, float]:
     return (size - 1 - rows) / 2, (size - 1) / 2
 
 
-@closed_form("renyi", LKJCholesky, LKJCholesky, source=f"{SOURCE}; Gil et al. (2013), eq. 6")
+@closed_form(
+    "renyi", LKJCholesky, LKJCholesky, source=f"{SOURCE}; van Erven & Harremoës (2014), theorem 30"
+)
 def _renyi(p: LKJCholesky, q: LKJCholesky, alpha: float) -> Tensor:
     """With R of concentration ρ = αη + (1 − α)η':
 

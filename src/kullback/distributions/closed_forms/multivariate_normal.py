@@ -171,7 +171,7 @@ def _nearest_rotation(matrix: Tensor) -> Tensor:
 
 
 for _p, _q in PAIRS:
-    closed_form("kl", _p, _q, source="Cover & Thomas (2006), eq. 8.46; Duchi (2007), eq. 8")(_kl)
+    closed_form("kl", _p, _q, source="Rasmussen & Williams (2006), eq. A.23")(_kl)
     closed_form("renyi", _p, _q, source="Gil et al. (2013), Rényi divergence measures")(_renyi)
     closed_form("wasserstein", _p, _q, source="Gelbrich (1990), theorem 2.1")(_wasserstein)
 

@@ -27,7 +27,7 @@ from kullback.errors import NoClosedForm
 
 __all__: list[str] = []
 
-SOURCE = "Liese & Vajda (2006), theorem 14 (equality for one-to-one maps)"
+SOURCE = "Liese & Vajda (2006), On Divergences and Informations (sufficient maps)"
 
 Divergence = Callable[[Distribution, Distribution], Tensor]
 

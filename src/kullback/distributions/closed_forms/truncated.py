@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import (
+    Beta,
     Cauchy,
     Distribution,
     Exponential,
@@ -24,6 +25,7 @@ from torch.distributions import (
     LogNormal,
     Normal,
     Pareto,
+    StudentT,
     Uniform,
     Weibull,
 )
@@ -40,6 +42,7 @@ __all__: list[str] = []
 _SOURCE = "Nielsen (2022), Statistical divergences between truncated exponential families"
 
 _BASES: tuple[type[Distribution], ...] = (
+    Beta,
     Cauchy,
     Exponential,
     Gamma,
@@ -49,6 +52,7 @@ _BASES: tuple[type[Distribution], ...] = (
     Laplace,
     LogNormal,
     Pareto,
+    StudentT,
     Weibull,
 )
 

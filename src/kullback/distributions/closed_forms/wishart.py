@@ -27,7 +27,7 @@ from kullback.numerics import (
 __all__: list[str] = []
 
 
-@closed_form("kl", Wishart, Wishart, source="Penny & Roberts (2000), Bayesian HMMs, eq. A.9")
+@closed_form("kl", Wishart, Wishart, source="Penny (2001), KL-Divergences of Wishart Densities")
 def _kl(p: Wishart, q: Wishart) -> Tensor:
     """½ n (tr V_q⁻¹V_p − d) − ½ m log det V_q⁻¹V_p + log Γ_d(m/2) − log Γ_d(n/2) + ½(n − m)ψ_d."""
     n, m = wide(p.df, q.df)
@@ -50,7 +50,12 @@ def _of_degrees(m: Tensor, n: Tensor, like: Tensor) -> Tensor:
     return (lgamma_bregman(y - half_steps, x - half_steps) - generalized_kl(y, x)).sum(-1)
 
 
-@closed_form("renyi", Wishart, Wishart, source="Gil et al. (2013), eq. 6 (exponential families)")
+@closed_form(
+    "renyi",
+    Wishart,
+    Wishart,
+    source="Nielsen & Nock (2011), Rényi divergences of exponential families",
+)
 def _renyi(p: Wishart, q: Wishart, alpha: float) -> Tensor:
     """With R of degrees αn + (1 − α)m and precision αV_p⁻¹ + (1 − α)V_q⁻¹:
 
