@@ -12,7 +12,16 @@ from torch import Tensor
 from kullback.distributions.charts import Chart
 from kullback.distributions.evaluation import Integrand, times_exp
 
-__all__ = ["Boxes", "Seen", "first_boxes", "nodes_of", "profiles", "refine_boxes"]
+__all__ = [
+    "CHUNK",
+    "COUNT",
+    "Boxes",
+    "Seen",
+    "first_boxes",
+    "middle_of",
+    "nodes_of",
+    "refine_boxes",
+]
 
 # Gauss–Kronrod (7, 15). Source: Piessens et al. (1983), QUADPACK, routine dqk15.
 _HALF_NODES = (
@@ -48,7 +57,7 @@ COUNT = len(_NODES)
 
 # Where boxes meet at first, as multiples of the width of the narrower side.
 _EDGES = {1: (1.0, 2.0, 3.0, 5.0, 10.0, 30.0), 2: (1.1, 2.2, 4.0), 3: (2.0, 5.0)}
-_CHUNK = 1 << 17
+CHUNK = 1 << 17
 _MOST_NODES, _MOST_ROUNDS = {1: 500_000, 2: 2_000_000, 3: 4_000_000}, 200
 _MASS_TOLERANCE = 1e-8
 _KINK, _DOUBT = 4.0, 100.0
@@ -122,9 +131,17 @@ def nodes_of(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     return s, products.reshape(1, -1, *(1 for _ in low.shape[1:-1]))
 
 
+def middle_of(s: Tensor, weights: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Those of the nodes that lie in the middle along coordinate k, as a rule over the others."""
+    d = s.shape[-1]
+    row = torch.arange(COUNT**d, device=s.device) // COUNT ** (d - 1 - k) % COUNT
+    kept = row == COUNT // 2
+    return s[:, kept], weights[:, kept] / _KRONROD[COUNT // 2]
+
+
 def _measured(integrand: Integrand, chart: Chart, seen: Seen, low: Tensor, high: Tensor) -> Boxes:
     nodes = COUNT ** low.shape[-1] * max(1, low[0, ..., 0].numel())
-    step = max(1, _CHUNK // nodes)
+    step = max(1, CHUNK // nodes)
     parts = [
         _measure(integrand, chart, seen, low[i : i + step], high[i : i + step])
         for i in range(0, len(low), step)
@@ -180,7 +197,7 @@ def _both_rules(height: Tensor, d: int) -> tuple[Tensor, Tensor]:
 
 def _contracted(grid: Tensor, rules: list[Tensor]) -> Tensor:
     for rule in rules:
-        grid = torch.tensordot(rule, grid, dims=([0], [1]))
+        grid = torch.einsum("n,kn...->k...", rule, grid)
     return grid
 
 
@@ -261,56 +278,3 @@ def _scores(boxes: Boxes, rtol: float) -> Tensor:
     score = torch.where(usable, torch.maximum(error / allowed, of_mass), 0.0)
     wide = (boxes.high - boxes.low).amax(-1) > 1e-9
     return torch.where((boxes.unseen | boxes.bad) & wide, math.inf, torch.where(wide, score, 0.0))
-
-
-def profiles(integrand: Integrand, chart: Chart, boxes: Boxes, shares: tuple[float, ...]) -> Tensor:
-    """log of the integral over all other coordinates, far out along each.
-
-    Returns [3, shares, directions, d, *batch]: of the terms, of P and of Q.
-    """
-    d = boxes.low.shape[-1]
-    found = [
-        _profile(integrand, chart, boxes, k, share * chart.reach[side, ..., k])
-        for share in shares
-        for side in (0, 1)
-        for k in range(d)
-    ]
-    stacked = torch.stack(found, 1)
-    return stacked.reshape(3, len(shares), 2, d, *stacked.shape[2:])
-
-
-def _profile(integrand: Integrand, chart: Chart, boxes: Boxes, k: int, at: Tensor) -> Tensor:
-    """Over the boxes that the plane of coordinate k at `at` [*batch] goes through."""
-    across = (boxes.low[..., k] < at) & (boxes.high[..., k] >= at)
-    order = across.int().argsort(dim=0, descending=True, stable=True)
-    order = order[: max(1, int(across.sum(0).max()))]
-    across = across.gather(0, order)
-    index = order[..., None].expand(*order.shape, boxes.low.shape[-1])
-    fixed = torch.arange(index.shape[-1], device=at.device) == k
-    low, high = (
-        torch.where(fixed, at[..., None], x.gather(0, index)) for x in (boxes.low, boxes.high)
-    )
-    step = max(1, _CHUNK // (COUNT ** (index.shape[-1] - 1) * max(1, at.numel())))
-    faces = [
-        _face(integrand, chart, k, *(x[i : i + step] for x in (low, high, across)))
-        for i in range(0, len(low), step)
-    ]
-    return torch.logsumexp(torch.stack(faces), 0)
-
-
-def _face(
-    integrand: Integrand, chart: Chart, k: int, low: Tensor, high: Tensor, across: Tensor
-) -> Tensor:
-    s, weights = nodes_of(low, high)
-    d = low.shape[-1]
-    # Along k all nodes are the same: those in the middle stand for them.
-    row = torch.arange(COUNT**d, device=low.device) // COUNT ** (d - 1 - k) % COUNT
-    kept = row == COUNT // 2
-    s, weights = s[:, kept], weights[:, kept] / _KRONROD[COUNT // 2]
-    point, log_slope = chart.locate(s)
-    widths = torch.where(torch.arange(d, device=low.device) == k, 1.0, high - low)
-    log_weight = log_slope + (weights * widths.prod(-1)[:, None]).log()
-    terms, log_p, log_q, scale = integrand.parts(point)
-    logs = torch.stack([terms.abs().log() + scale, log_p, log_q]) + log_weight
-    logs = torch.where(across[:, None], logs, -math.inf)
-    return torch.logsumexp(logs.flatten(1, 2), 1)

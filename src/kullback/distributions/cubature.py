@@ -15,11 +15,12 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-from kullback.distributions.boxes import Boxes, Seen, first_boxes, nodes_of, profiles, refine_boxes
+from kullback.distributions.boxes import Boxes, Seen, first_boxes, nodes_of, refine_boxes
 from kullback.distributions.charts import Chart, draws_of, make_chart
 from kullback.distributions.evaluation import Integrand
 from kullback.distributions.joint_densities import joint_log_density
 from kullback.distributions.line_densities import rule_for
+from kullback.distributions.profiles import profiles
 from kullback.distributions.quadrature import Integral, impossible_by_support, judged
 from kullback.distributions.quadrature import integrate as on_the_line
 from kullback.distributions.quadrature_gradients import outer_share
@@ -126,7 +127,7 @@ def _summed(each: Integral) -> Integral:
 def _support(p: Any, side: str) -> Support:
     support = support_of(p)
     shape = tuple(getattr(p, "event_shape", ()))
-    most = {"box": 3, "simplex": 4}.get(support.kind, 0)
+    most = {"box": 3, "unknown": 3, "simplex": 4}.get(support.kind, 0)
     if len(shape) != 1 or support.discrete or not 1 <= shape[0] <= most:
         raise InputError(
             f"{side} is a {type(p).__name__} over {support.words} with events of shape {shape}: "
@@ -140,23 +141,27 @@ def _domain(
     p: Any, supports: tuple[Support, Support], batch: torch.Size
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """The box that both sides share, [*batch, d], and whether each has mass outside of it."""
-    shape = (*batch, p.event_shape[0] - (supports[0].kind == "simplex"))
-    if supports[0].kind != supports[1].kind:
+    simplex = [support.kind == "simplex" for support in supports]
+    shape = (*batch, p.event_shape[0] - all(simplex))
+    if any(simplex) and not all(simplex):
         raise InputError(
             f"P lives on {supports[0].words} and Q on {supports[1].words}: cubature takes two "
             "densities over the same kind of set"
         )
-    if supports[0].kind == "simplex":
-        unit = torch.zeros(shape, dtype=torch.float64)
+    if all(simplex):
         nothing = torch.zeros(batch, dtype=torch.bool)
+        unit = torch.zeros(shape, dtype=torch.float64)
         return unit, unit + 1, (nothing, nothing)
-    lows, highs = (
-        [getattr(support, end).double().expand(shape) for support in supports]
-        for end in ("low", "high")
-    )
+    lows = [_end(support.low, -math.inf, shape) for support in supports]
+    highs = [_end(support.high, math.inf, shape) for support in supports]
     low, high = torch.maximum(*lows), torch.minimum(*highs)
     outside = tuple(((a < low) | (b > high)).any(-1) for a, b in zip(lows, highs, strict=True))
     return low, torch.maximum(low, high), outside  # type: ignore[return-value]
+
+
+def _end(end: Tensor | None, otherwise: float, shape: tuple[int, ...]) -> Tensor:
+    end = torch.tensor(otherwise) if end is None else end
+    return end.double().expand(shape)
 
 
 def _chart_and_draws(

@@ -112,11 +112,11 @@ def ladder(p: Any, batch: torch.Size | None = None) -> Ladder:
     """The ladder of a distribution from `in_float64`, expanded to a batch shape."""
     batch = torch.Size(getattr(p, "batch_shape", ())) if batch is None else batch
     support = support_of(p)
-    ends = [
+    low, high = (
         torch.tensor(otherwise).double() if end is None else end.detach().double()
         for end, otherwise in ((support.low, -torch.inf), (support.high, torch.inf))
-    ]
-    halves = cut_line(landmarks(p), *ends, batch)
+    )
+    halves = cut_line(landmarks(p), low, high, batch)
     with torch.no_grad():
         panels = _refined(p, halves, first_panels(halves))
     return _added_up(p, halves, panels)

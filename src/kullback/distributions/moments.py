@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kullback.distributions.tails import pareto_shape, tail_size
-from kullback.numerics.student import t_quantile
+from kullback.numerics import t_quantile
 
 __all__ = ["Moments", "Tail"]
 

@@ -28,7 +28,7 @@ from kullback.distributions.sampling import Side, can_sample
 from kullback.distributions.supports import escape
 from kullback.divergences import KL, REVERSE_KL, Divergence, Functional
 from kullback.errors import InputError
-from kullback.numerics.student import t_quantile
+from kullback.numerics import t_quantile
 
 __all__ = ["RTOL", "monte_carlo"]
 
@@ -88,10 +88,11 @@ def monte_carlo(
     batch = torch.broadcast_shapes(p.batch_shape, q.batch_shape)
     size = max(math.prod(batch) * math.prod(p.event_shape), 1)
     with torch.no_grad():
-        run = _Run(record, points_for(p, q), batch, size)
+        # Points of their own for each run: those of one randomisation depend on each other.
+        pilot, main = (_Run(record, points_for(p, q), batch, size) for _ in range(2))
         limit = budget or max(min(_RUN // size, _MOST), 2 * _LEAST)
-        slope, needed = _pilot(run, rtol or RTOL, confidence, limit)
-        return _Main(run, slope, rtol or RTOL, confidence).until_precise(needed, limit)
+        slope, needed = _pilot(pilot, rtol or RTOL, confidence, limit)
+        return _Main(main, slope, rtol or RTOL, confidence).until_precise(needed, limit)
 
 
 def _check_draws(p: Side, q: Side, record: Functional) -> None:
@@ -119,13 +120,17 @@ class _Run:
     batch: torch.Size
     size: int
 
+    @property
+    def together(self) -> int:
+        """How many points there are for each one of a replicate and side."""
+        return len(self.points.sides) * max(self.points.replicates, 1)
+
     def passes(self, count: int) -> Iterator[tuple[int, Contributions]]:
         """About `count` points in parts that fit into memory: how many, and what they add.
 
         The first dimension of each part is [side, point].
         """
-        groups = max(self.points.replicates, 1)
-        of_each = len(self.points.sides) * groups
+        of_each = self.together
         left = max(math.ceil(count / of_each), 2)
         most = max(_PASS // (self.size * of_each), 2)
         while left > 0:
@@ -217,14 +222,22 @@ class _Main:
         """Go on to about `goal` points, and further if need be, but not beyond `limit`."""
         self.tail = Tail(limit)
         while True:
-            goal = min(max(goal, _LEAST), limit)
-            for number, found in self.run.passes(math.ceil(goal - self.spent)):
+            for number, found in self.run.passes(self._whole(goal, limit) - self.spent):
                 self._add(number, found)
             _, above = self.moments.reaches(self.confidence)
             worst = _worst(above[1] / (self.rtol * self.moments.mean[1].abs()))
-            if worst <= 1 or self.spent >= limit:
-                return self._answer(worst > 1)
             goal = self.spent * min(max(1.1 * worst**2, 2.0), 16.0)
+            if worst <= 1 or self._whole(goal, limit) <= self.spent:
+                return self._answer(worst > 1)
+
+    def _whole(self, goal: float, limit: int) -> int:
+        """How many points to go on to: of quasi-random ones powers of 2, which lie most evenly."""
+        goal = min(max(goal, _LEAST), limit)
+        if not self.run.points.replicates:
+            return math.ceil(goal)
+        levels = math.ceil(math.log2(max(goal / self.run.together, 2)))
+        most = math.floor(math.log2(max(limit / self.run.together, 2)))
+        return 2 ** min(levels, most) * self.run.together
 
     def _add(self, number: int, found: Contributions) -> None:
         adjusted = found.terms + self.slope * found.control

@@ -121,7 +121,8 @@ def _automatic(question: Question, record: Functional, infinite: Tensor) -> Answ
     # A value that was not shown finite stays in doubt: draws cannot show it either.
     wide = found.stderr > (question.rtol or DRAWN_RTOL) * found.value.detach().abs()
     doubtful = (wide | ~found.trusted) & found.value.isfinite() & ~infinite
-    if not bool(doubtful.any()) or not can_sample(question.side_p.source):
+    drawable = can_sample(question.side_p.source) and can_sample(question.side_q.source)
+    if not bool(doubtful.any()) or not drawable:
         return found
     drawn = _from_draws(question, record)
     narrower = drawn.high - drawn.low < (found.high - found.low).detach()

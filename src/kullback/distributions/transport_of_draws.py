@@ -18,7 +18,7 @@ from torch import Tensor
 
 from kullback.distributions.sampling import Side
 from kullback.distributions.tails import pareto_shape, tail_size
-from kullback.numerics.student import t_quantile
+from kullback.numerics import t_quantile
 from kullback.results import Estimate
 
 __all__ = ["from_draws"]

@@ -76,6 +76,9 @@ class Truncated(Distribution):
         if support.low is None or support.high is None:
             raise InputError(f"the support of {type(base).__name__} is not an interval")
         like = support.low
+        for end in (low, high):
+            if isinstance(end, Tensor):
+                like = like.to(torch.promote_types(like.dtype, end.dtype))
         ends = [torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (low, high)]
         try:
             shape = torch.broadcast_shapes(base.batch_shape, *(x.shape for x in ends))

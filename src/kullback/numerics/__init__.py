@@ -85,6 +85,7 @@ from kullback.numerics.special import (
     lgamma_bregman,
     scale_divergence,
 )
+from kullback.numerics.student import t_quantile
 
 __all__ = [
     "Pair",
@@ -139,6 +140,7 @@ __all__ = [
     "scale_divergence",
     "sinhc",
     "solve_lower",
+    "t_quantile",
     "tangent_remainder",
     "times",
     "total",

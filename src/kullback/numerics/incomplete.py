@@ -23,6 +23,8 @@ from kullback.numerics.special import itakura_saito
 
 __all__ = ["beta_tails", "gamma_tails"]
 
+Tails = Callable[..., tuple[Tensor, Tensor]]
+
 _ROOTS, _GAUSS = np.polynomial.legendre.leggauss(40)
 _NODES, _WEIGHTS = ((_ROOTS + 1) / 2).tolist(), (_GAUSS / 2).tolist()
 # e⁻⁴⁰ is where a tail is cut.
@@ -33,6 +35,11 @@ _RAISE = 8
 _FAR = 600.0
 
 
+def _not_compiled(function: Tails) -> Tails:
+    """`function`, run as it is inside of compiled code: unrolled, it takes minutes to compile."""
+    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
+
+
 def gamma_tails(shape: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """P(T < x) and P(T > x) for T ~ Gamma(shape, 1) and x > 0, each to full absolute precision.
 
@@ -41,7 +48,10 @@ def gamma_tails(shape: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: Abramowitz & Stegun (1964), eq. 6.5.21.
     """
-    shape, x = torch.broadcast_tensors(shape, x)
+    return _not_compiled(_raised_gamma_tails)(*torch.broadcast_tensors(shape, x))
+
+
+def _raised_gamma_tails(shape: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     raised = x < 2
     at = torch.where(raised, x, 1.0)
     term = _log_gamma_density(shape, at).exp() / shape
@@ -81,7 +91,10 @@ def beta_tails(one: Tensor, zero: Tensor, x: Tensor, rest: Tensor) -> tuple[Tens
 
     Source: Abramowitz & Stegun (1964), eqs. 26.5.15 and 26.5.16.
     """
-    one, zero, x, rest = torch.broadcast_tensors(one, zero, x, rest)
+    return _not_compiled(_raised_beta_tails)(*torch.broadcast_tensors(one, zero, x, rest))
+
+
+def _raised_beta_tails(one: Tensor, zero: Tensor, x: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
     one, more_below = _raised(one, zero, x, rest)
     zero, more_above = _raised(zero, one, rest, x)
     below, above = _beta_tails(one, zero, x, rest)

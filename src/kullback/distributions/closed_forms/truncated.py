@@ -8,7 +8,6 @@ Q, which vanishes with it.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,12 +29,12 @@ from torch.distributions import (
     Weibull,
 )
 
+from kullback.distributions.closed_forms.truncated_normal import kl_of_truncated_normal
 from kullback.distributions.dispatch import Declined, closed_form, only_where
 from kullback.distributions.interval_mass import log_mass_between, standardized
 from kullback.distributions.parameters import given, parameter_tensors, wide
 from kullback.distributions.truncated import Truncated
 from kullback.numerics.normal_interval import normal_moments
-from kullback.numerics.pairs import log_ratio
 
 __all__: list[str] = []
 
@@ -67,7 +66,8 @@ def _kl(p: Truncated, q: Truncated) -> Tensor:
     same = _same_parameters(p.base, q.base)
     beyond = _log_beyond(p, q, covered)
     if isinstance(p.base, Normal) and isinstance(q.base, Normal):
-        other = _kl_of_moments(p, q.base) + torch.where(covered, q.log_mass, 0.0)
+        mass = torch.where(covered, q.log_mass, 0.0)
+        other = kl_of_truncated_normal(p, p.base, q.base, mass)
         value = torch.where(same, beyond, other)
     else:
         value = only_where(same | ~covered, beyond, "it is exact where both cut one base")
@@ -91,18 +91,8 @@ def _kl_normal(p: Truncated, q: Normal) -> Tensor:
     """−log(P's mass) for P's own base; by the first two moments of P for another Normal."""
     if not isinstance(p.base, Normal):
         raise Declined("it is exact for a truncated Normal")
-    return torch.where(_same_parameters(p.base, q), -p.log_mass, _kl_of_moments(p, q))
-
-
-def _kl_of_moments(p: Truncated, q: Normal) -> Tensor:
-    """E(z²)(r² − 1)/2 − log r + a²/2 + a r E z − log(P's mass): r = σ/τ, a = (μ − ν)/τ."""
-    base: Any = p.base
-    first, second = normal_moments(standardized(base, p.low), standardized(base, p.high))
-    loc_p, scale_p, loc_q, scale_q = wide(base.loc, base.scale, q.loc, q.scale)
-    ratio, shift = scale_p / scale_q, (loc_p - loc_q) / scale_q
-    growth = (scale_p - scale_q) / scale_q
-    widths = 0.5 * second * growth * (ratio + 1) - log_ratio(scale_q, scale_p)
-    return widths + shift * (0.5 * shift + ratio * first) - p.log_mass
+    other = kl_of_truncated_normal(p, p.base, q, torch.zeros_like(p.log_mass))
+    return torch.where(_same_parameters(p.base, q), -p.log_mass, other)
 
 
 @closed_form("entropy", Truncated, source="Johnson, Kotz & Balakrishnan (1994), section 13.10.1")
