@@ -11,6 +11,7 @@ Run: python benchmarks/quadrature_calibration.py [--pairs 1000] [--seed 0]
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
 from collections.abc import Callable
@@ -710,3 +711,41 @@ def calibrate(pairs: int, seed: int = 0) -> list[Outcome]:
     """Outcomes of random pairs."""
     rng = np.random.default_rng(seed)
     return [run_pair(*random_pair(rng)) for _ in range(pairs)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    outcomes = calibrate(options.pairs, options.seed)
+    finite = [x for x in outcomes if math.isfinite(x.truth) and math.isfinite(x.value)]
+    print(
+        f"{'family of P':26} {'pairs':>5} {'+inf':>5} {'within':>7} "
+        f"{'true/reported':>14} worst rel."
+    )
+    for name in sorted({outcome.p.name for outcome in outcomes}):
+        mine = [outcome for outcome in outcomes if outcome.p.name == name]
+        known = [outcome for outcome in finite if outcome.p.name == name]
+        infinite = sum(math.isinf(outcome.truth) for outcome in mine)
+        within = sum(outcome.right for outcome in mine) / len(mine)
+        ratio = max((abs(x.value - x.truth) / x.error for x in known if x.error), default=0.0)
+        worst = max((x.relative_error for x in known), default=0.0)
+        print(f"{name:26} {len(mine):5} {infinite:5} {within:7.1%} {ratio:14.2g} {worst:10.1e}")
+    wrong = [x for x in outcomes if not x.right]
+    infinite = [x for x in outcomes if math.isinf(x.truth)]
+    seconds = sorted(x.seconds for x in outcomes)
+    share = 1 - len(wrong) / len(outcomes)
+    print(
+        f"\nwithin the reported error: {share:.2%} of {len(outcomes)} pairs"
+        f"\n+inf found where it is the truth: {sum(math.isinf(x.value) for x in infinite)} of "
+        f"{len(infinite)}; not shown finite: {sum(math.isnan(x.value) for x in outcomes)}"
+        f"\nworst relative error: {max(x.relative_error for x in finite):.1e}; "
+        f"median {np.median([x.relative_error for x in finite]):.1e}"
+        f"\nseconds for a pair: median {np.median(seconds):.3f}, largest {seconds[-1]:.2f}; "
+        f"densities taken at {np.median([x.evaluations for x in outcomes]):.0f} points"
+    )
+
+
+if __name__ == "__main__":
+    main()

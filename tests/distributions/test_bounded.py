@@ -37,6 +37,7 @@ from torch.distributions import (
 import kullback
 from kullback.distributions import Truncated
 from kullback.errors import DtypeError, InputError, NoClosedForm, ShapeError
+from kullback.numerics import beta_tails, gamma_tails
 
 Exact = Callable[..., Any]
 
@@ -297,6 +298,41 @@ def test_kumaraswamy_declines() -> None:
         kullback.kl_divergence(Kumaraswamy(2.0, 3.0), Kumaraswamy(3.0, 2.0))
     with pytest.raises(NoClosedForm, match=r"Uniform\(0, 1\)"):
         kullback.kl_divergence(Uniform(0.25, 0.5), Kumaraswamy(2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("one", "zero", "x"),
+    [(2.5, 1.5, 0.25), (1e-3, 0.5, 0.75), (30.0, 0.01, 0.96875), (200.0, 500.0, 0.28125)],
+)
+def test_beta_tails_and_their_derivatives(one: float, zero: float, x: float) -> None:
+    """To full absolute precision, the derivatives relative to what moves them."""
+    arguments = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (one, zero, x)]
+    below, above = beta_tails(*arguments, 1 - arguments[2])
+    slopes = torch.autograd.grad(below, arguments)
+    with mp.workdps(40):
+        cdf = lambda a, b, t: mp.betainc(a, b, 0, t, regularized=True)  # noqa: E731
+        numbers = [mp.mpf(v) for v in (one, zero, x)]
+        assert below.item() == pytest.approx(float(cdf(*numbers)), abs=1e-14)
+        assert (below + above).item() == pytest.approx(1.0, abs=1e-15)
+        for place, slope in enumerate(slopes):
+            order = tuple(int(i == place) for i in range(3))
+            truth = mp.diff(cdf, numbers, order)
+            assert slope.item() == pytest.approx(float(truth), rel=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "x"), [(2.5, 1.5), (1e-3, 0.25), (1e-3, 5.0), (1e5, 99800.0)])
+def test_gamma_tails_and_their_derivatives(shape: float, x: float) -> None:
+    arguments = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (shape, x)]
+    below, above = gamma_tails(*arguments)
+    slopes = torch.autograd.grad(below, arguments)
+    with mp.workdps(40):
+        cdf = lambda a, t: mp.gammainc(a, 0, t, regularized=True)  # noqa: E731
+        numbers = [mp.mpf(v) for v in (shape, x)]
+        assert below.item() == pytest.approx(float(cdf(*numbers)), abs=1e-14)
+        assert (below + above).item() == pytest.approx(1.0, abs=1e-15)
+        for place, slope in enumerate(slopes):
+            truth = mp.diff(cdf, numbers, tuple(int(i == place) for i in range(2)))
+            assert slope.item() == pytest.approx(float(truth), rel=1e-9)
 
 
 def make_normal(loc: float, scale: float) -> Normal:

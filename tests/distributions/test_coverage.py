@@ -60,7 +60,7 @@ def test_the_counts_cover_every_pair(matrix: Coverage) -> None:
         ("Normal", "StudentT", ("quadrature",)),
         ("Binomial", "Binomial", ("exact", "infinite")),
         ("Wishart", "LKJCholesky", ("infinite",)),
-        ("Dirichlet", "LogisticNormal", ("monte carlo",)),
+        ("Dirichlet", "LogisticNormal", ("cubature",)),
     ],
 )
 def test_entries_that_are_known(matrix: Coverage, p: str, q: str, answers: tuple[str, ...]) -> None:

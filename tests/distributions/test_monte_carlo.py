@@ -435,7 +435,7 @@ def test_intervals_cover_at_a_glance() -> None:
 
 @pytest.mark.slow
 def test_intervals_cover() -> None:
-    """93 % of 500 is what an honest 95 % interval falls short of once in 60 pairs by chance."""
+    """An honest 95 % interval falls short of 93 % of 500 for one pair in forty; seeds are fixed."""
     benchmark = _coverage_benchmark()
     pairs = benchmark.pairs()
     assert sum(not pair.heavy for pair in pairs) >= 20

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_batchedtensor, is_functorch_wrapped_tensor
 from torch.distributions import Distribution, Transform
-from torch.distributions.transforms import _InverseTransform
 
 from kullback.numerics import accumulation_dtype
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,10 @@ _FAR = 600.0
 
 def _not_compiled(function: Tails) -> Tails:
     """`function`, run as it is inside of compiled code: unrolled, it takes minutes to compile."""
-    return torch.compiler.disable(function) if torch.compiler.is_compiling() else function
+    if not torch.compiler.is_compiling():
+        return function
+    disabled: Any = torch.compiler.disable(function)
+    return disabled
 
 
 def gamma_tails(shape: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
