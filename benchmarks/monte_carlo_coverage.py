@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kullback.distributions import exact
-from kullback.distributions.estimate import estimate
+from kullback.distributions.estimation.estimate import estimate
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 import torch.distributions as td
 from torch.distributions.relaxed_bernoulli import LogitRelaxedBernoulli
 
-from kullback.distributions.quadrature import integrate
+from kullback.distributions.quadrature.line import integrate
 from kullback.divergences import KL
 
 mp.mp.dps = 30

@@ -21,7 +21,7 @@ from kullback.distributions.doors import (
     total_variation,
     wasserstein_distance,
 )
-from kullback.distributions.estimate import estimate
+from kullback.distributions.estimation.estimate import estimate
 from kullback.results import Comparison, Estimate
 from kullback.tensors import Explanation
 

@@ -12,9 +12,9 @@ import torch.distributions as td
 from torch import Tensor
 from torch.autograd import grad
 
-from kullback.distributions import cubature
-from kullback.distributions.cubature import integrate
-from kullback.distributions.quadrature import integrate as on_the_line
+from kullback.distributions.quadrature import space as cubature
+from kullback.distributions.quadrature.line import integrate as on_the_line
+from kullback.distributions.quadrature.space import integrate
 from kullback.divergences import KL, TOTAL_VARIATION
 from kullback.errors import InputError
 

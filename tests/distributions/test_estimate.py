@@ -12,8 +12,8 @@ import torch.distributions as td
 from torch import Tensor
 
 import kullback
-from kullback.distributions.estimate import estimate
-from kullback.distributions.quadrature import Integral
+from kullback.distributions.estimation.estimate import estimate
+from kullback.distributions.quadrature.line import Integral
 from kullback.distributions.targets import NAMES
 from kullback.divergences import KL, Divergence, Functional
 from kullback.errors import DtypeError, InputError, NoClosedForm, ShapeError
@@ -87,7 +87,7 @@ class TestWhichWay:
             yes = torch.ones(2, dtype=torch.bool)
             return Integral(value, loose, yes, yes, 100)
 
-        monkeypatch.setattr("kullback.distributions.quadrature.integrate", integrate)
+        monkeypatch.setattr("kullback.distributions.quadrature.line.integrate", integrate)
         found = drawn(td.Normal(torch.tensor([0.0, 1.0]).double(), ONE), STUDENT)
         assert "for 1 of 2 Monte Carlo" in found.method
         assert found.high[0] - found.low[0] < 1e-8

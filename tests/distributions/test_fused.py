@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import kullback
-from kullback.distributions.fused import fused_normal_kl
+from kullback.distributions.closed_forms.shared.fused import fused_normal_kl
 
 mp.mp.dps = 40
 

@@ -15,9 +15,9 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-from kullback.distributions import mixtures
-from kullback.distributions.components import gaussian, parts_of
-from kullback.distributions.estimate import estimate
+from kullback.distributions.estimation import mixtures
+from kullback.distributions.estimation.components import gaussian, parts_of
+from kullback.distributions.estimation.estimate import estimate
 from kullback.errors import InputError
 
 # Log-densities are good to about 1e-13, and grids to 1e-12.

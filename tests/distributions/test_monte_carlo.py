@@ -19,11 +19,11 @@ import torch
 import torch.distributions as td
 from torch import Tensor
 
-from kullback.distributions.answers import Answer
-from kullback.distributions.inverses import inverse_of
-from kullback.distributions.monte_carlo import monte_carlo
-from kullback.distributions.sampling import Side, seeded
-from kullback.distributions.tails import pareto_shape, tail_size
+from kullback.distributions.estimation.answers import Answer
+from kullback.distributions.monte_carlo.inverses import inverse_of
+from kullback.distributions.monte_carlo.mean import monte_carlo
+from kullback.distributions.monte_carlo.sampling import Side, seeded
+from kullback.distributions.monte_carlo.tails import pareto_shape, tail_size
 from kullback.divergences import (
     CHI_SQUARED,
     CROSS_ENTROPY,

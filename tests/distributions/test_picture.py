@@ -14,8 +14,8 @@ from torch.distributions import Distribution
 
 import kullback
 from kullback.distributions import Picture
-from kullback.distributions.drawing.columns import in_columns, number, ticks
-from kullback.distributions.grids import common_grid
+from kullback.distributions.picture.drawing.columns import in_columns, number, ticks
+from kullback.distributions.picture.grids import common_grid
 from kullback.errors import MissingExtra, ShapeError
 from kullback.results import Estimate
 

@@ -16,9 +16,9 @@ import torch.distributions as td
 from torch import Tensor
 from torch.autograd import grad, gradcheck, gradgradcheck
 
-from kullback.distributions.line_densities import log_density
-from kullback.distributions.points import Point
-from kullback.distributions.quadrature import Integral, integrate
+from kullback.distributions.quadrature.line import Integral, integrate
+from kullback.distributions.quadrature.line_densities import log_density
+from kullback.distributions.quadrature.points import Point
 from kullback.distributions.targets import target_of
 from kullback.distributions.widening import in_float64
 from kullback.divergences import (

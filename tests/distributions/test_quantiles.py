@@ -12,7 +12,7 @@ import torch.distributions as td
 from torch import Tensor
 from torch.autograd import grad, gradcheck
 
-from kullback.distributions.quantiles import quantile, wasserstein
+from kullback.distributions.quadrature.quantiles import quantile, wasserstein
 from kullback.errors import InputError
 
 

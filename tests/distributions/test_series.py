@@ -24,7 +24,7 @@ from torch.distributions import (
 )
 
 import oracle
-from kullback.distributions.series import SeriesSum, sum_over_support
+from kullback.distributions.series.sums import SeriesSum, sum_over_support
 from kullback.divergences import (
     CHI_SQUARED,
     CROSS_ENTROPY,

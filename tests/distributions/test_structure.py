@@ -52,7 +52,11 @@ from torch.distributions.transforms import (
 )
 
 import kullback
-from kullback.distributions.structure import injective, same_transform, simplified
+from kullback.distributions.closed_forms.shared.structure import (
+    injective,
+    same_transform,
+    simplified,
+)
 from kullback.errors import NoClosedForm
 
 

@@ -8,7 +8,7 @@ is answered how, `explain` draws a pair, `register_with_torch` lends the closed 
 from kullback.distributions import closed_forms
 from kullback.distributions.coverage import Coverage, coverage
 from kullback.distributions.dispatch import CLOSED_FORMS, ClosedForm, Declined, closed_form
-from kullback.distributions.estimate import estimate
+from kullback.distributions.estimation.estimate import estimate
 from kullback.distributions.exact import (
     alpha_divergence,
     bhattacharyya_distance,
@@ -24,7 +24,7 @@ from kullback.distributions.exact import (
     total_variation,
     wasserstein_distance,
 )
-from kullback.distributions.picture import Picture, explain
+from kullback.distributions.picture.explain import Picture, explain
 from kullback.distributions.torch_registry import register_with_torch, unregister_from_torch
 from kullback.distributions.truncated import Truncated
 

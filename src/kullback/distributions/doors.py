@@ -9,7 +9,8 @@ from typing import Any, Concatenate, ParamSpec
 from torch.distributions import Distribution
 
 from kullback import tensors
-from kullback.distributions import exact, picture
+from kullback.distributions import exact
+from kullback.distributions.picture import explain as picture
 
 __all__ = [
     "alpha_divergence",

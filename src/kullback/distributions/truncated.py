@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal, constraints
 
-from kullback.distributions.interval_mass import (
+from kullback.distributions.quadrature.interval_mass import (
     has_known_mass,
     log_mass_between,
     standardized,

@@ -28,7 +28,7 @@ from torch.distributions import (
 
 from kullback.distributions.closed_forms.continuous_bernoulli import logit_of
 from kullback.distributions.closed_forms.generalized_gamma import as_generalized_gamma
-from kullback.distributions.closed_forms.line_law import (
+from kullback.distributions.closed_forms.shared.line_law import (
     LINE_LAWS,
     entropy_in_full,
     infinite,

@@ -29,7 +29,7 @@ from torch.distributions import (
 
 from kullback.distributions.closed_forms.continuous_bernoulli import logit_of
 from kullback.distributions.closed_forms.gumbel import EULER_GAMMA
-from kullback.distributions.closed_forms.line_law import entropy_in_full, infinite
+from kullback.distributions.closed_forms.shared.line_law import entropy_in_full, infinite
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics.elementary import magnitude

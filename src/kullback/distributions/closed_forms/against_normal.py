@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Cauchy, Distribution, Normal
 
-from kullback.distributions.closed_forms.line_law import LINE_LAWS, infinite
+from kullback.distributions.closed_forms.shared.line_law import LINE_LAWS, infinite
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics.special import itakura_saito

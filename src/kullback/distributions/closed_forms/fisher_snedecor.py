@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Beta, FisherSnedecor, HalfNormal, LogNormal
 
 from kullback.distributions.closed_forms.generalized_gamma import as_generalized_gamma
-from kullback.distributions.closed_forms.log_law import (
+from kullback.distributions.closed_forms.shared.log_law import (
     LogLaw,
     Moment,
     entropy_of_law,

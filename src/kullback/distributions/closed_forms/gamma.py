@@ -15,7 +15,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Exponential, Gamma, InverseGamma
 
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_gammas, renyi_of_rates
+from kullback.distributions.closed_forms.shared.geometric_mean import (
+    renyi_of_gammas,
+    renyi_of_rates,
+)
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics import exp_remainder, itakura_saito, log_ratio

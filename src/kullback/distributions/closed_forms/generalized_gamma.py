@@ -23,7 +23,7 @@ from torch.distributions import (
     Weibull,
 )
 
-from kullback.distributions.closed_forms.log_law import (
+from kullback.distributions.closed_forms.shared.log_law import (
     GeneralizedGamma,
     LogLaw,
     Moment,

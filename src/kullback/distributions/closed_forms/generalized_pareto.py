@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Exponential, GeneralizedPareto
 
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.distributions.supports import escape

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Gumbel
 
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics.elementary import length

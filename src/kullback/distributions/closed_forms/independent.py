@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from kullback.distributions.closed_forms.shared.structure import simplified
 from kullback.distributions.dispatch import Declined, closed_form, find_closed_form
-from kullback.distributions.structure import simplified
 from kullback.errors import NoClosedForm
 from kullback.numerics import safe_root
 

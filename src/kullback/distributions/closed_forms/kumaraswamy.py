@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta, Kumaraswamy, Uniform
 
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
 from kullback.distributions.closed_forms.gumbel import EULER_GAMMA
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics.pairs import log_ratio

@@ -15,7 +15,7 @@ from torch.distributions import Beta, Gamma, InverseGamma, Kumaraswamy, StudentT
 
 from kullback.distributions.closed_forms.against_laplace import register_against_laplace
 from kullback.distributions.closed_forms.generalized_gamma import as_generalized_gamma
-from kullback.distributions.closed_forms.line_law import LINE_LAWS
+from kullback.distributions.closed_forms.shared.line_law import LINE_LAWS
 from kullback.distributions.parameters import wide
 from kullback.numerics.incomplete import beta_tails, gamma_tails
 from kullback.numerics.log_beta import log_gamma_half_step

@@ -18,7 +18,7 @@ from kullback.distributions.closed_forms.generalized_gamma import (
     as_generalized_gamma,
     register_against_family,
 )
-from kullback.distributions.closed_forms.log_law import (
+from kullback.distributions.closed_forms.shared.log_law import (
     LogLaw,
     Moment,
     kl_to_generalized_gamma,

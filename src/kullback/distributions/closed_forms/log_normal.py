@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.distributions import LogNormal
 
 from kullback.distributions.closed_forms.generalized_gamma import FAMILY, as_generalized_gamma
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
-from kullback.distributions.closed_forms.log_law import (
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.log_law import (
     LogLaw,
     Moment,
     entropy_of_law,

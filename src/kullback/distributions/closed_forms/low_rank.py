@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, Normal
 
+from kullback.distributions.closed_forms.shared.structure import simplified
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
-from kullback.distributions.structure import simplified
 from kullback.numerics import diagonal, factor_divergence, itakura_saito, solve_lower
 
 __all__ = ["is_low_rank", "kl_of_low_rank"]

@@ -22,10 +22,10 @@ from torch.distributions import (
 )
 
 from kullback.distributions.closed_forms.low_rank import is_low_rank, kl_of_low_rank
+from kullback.distributions.closed_forms.shared.factors import scale_factor
+from kullback.distributions.closed_forms.shared.structure import simplified
 from kullback.distributions.dispatch import Declined, closed_form
-from kullback.distributions.factors import scale_factor
 from kullback.distributions.parameters import wide
-from kullback.distributions.structure import simplified
 from kullback.numerics import (
     diagonal,
     factor_divergence,

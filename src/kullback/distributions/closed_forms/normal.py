@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import LogNormal, Normal
 
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.fused import fused_normal_kl
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
 from kullback.distributions.dispatch import closed_form
-from kullback.distributions.fused import fused_normal_kl
 from kullback.distributions.parameters import wide
 from kullback.numerics import log_ratio, scale_divergence
 from kullback.numerics.elementary import length

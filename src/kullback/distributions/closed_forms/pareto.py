@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.distributions import Pareto
 
 from kullback.distributions.closed_forms.generalized_gamma import register_against_family
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
-from kullback.distributions.closed_forms.log_law import LogLaw, Moment, entropy_of_law
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.log_law import LogLaw, Moment, entropy_of_law
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics import expm1, itakura_saito, log_ratio, safe_root

@@ -15,14 +15,14 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution, transforms
 
 from kullback.distributions.closed_forms.independent import sum_last, wasserstein_in_full
-from kullback.distributions.dispatch import Declined, closed_form, only_where
-from kullback.distributions.parameters import parameter_tensors, wide
-from kullback.distributions.structure import (
+from kullback.distributions.closed_forms.shared.structure import (
     injective,
     last_transform,
     same_transform,
     simplified,
 )
+from kullback.distributions.dispatch import Declined, closed_form, only_where
+from kullback.distributions.parameters import parameter_tensors, wide
 from kullback.errors import NoClosedForm
 
 __all__: list[str] = []

@@ -31,8 +31,8 @@ from torch.distributions import (
 
 from kullback.distributions.closed_forms.truncated_normal import kl_of_truncated_normal
 from kullback.distributions.dispatch import Declined, closed_form, only_where
-from kullback.distributions.interval_mass import log_mass_between, standardized
 from kullback.distributions.parameters import given, parameter_tensors, wide
+from kullback.distributions.quadrature.interval_mass import log_mass_between, standardized
 from kullback.distributions.truncated import Truncated
 from kullback.numerics.normal_interval import normal_moments
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from kullback.distributions.interval_mass import standardized
 from kullback.distributions.parameters import wide
+from kullback.distributions.quadrature.interval_mass import standardized
 from kullback.distributions.truncated import Truncated
 from kullback.numerics.normal_interval import log_normal_mass, normal_moments
 from kullback.numerics.pairs import exp_remainder, expm1, log_ratio

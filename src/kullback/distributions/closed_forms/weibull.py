@@ -14,8 +14,11 @@ from torch import Tensor
 from torch.distributions import Exponential, Gamma, Weibull
 
 from kullback.distributions.closed_forms.generalized_gamma import as_generalized_gamma, log_law
-from kullback.distributions.closed_forms.geometric_mean import renyi_of_rates
-from kullback.distributions.closed_forms.log_law import GeneralizedGamma, kl_to_generalized_gamma
+from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_rates
+from kullback.distributions.closed_forms.shared.log_law import (
+    GeneralizedGamma,
+    kl_to_generalized_gamma,
+)
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics import exp_remainder, expm1, itakura_saito, log_ratio, safe_root

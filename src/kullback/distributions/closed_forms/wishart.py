@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Wishart
 
+from kullback.distributions.closed_forms.shared.factors import scale_factor
 from kullback.distributions.dispatch import closed_form
-from kullback.distributions.factors import scale_factor
 from kullback.distributions.parameters import wide
 from kullback.numerics import (
     diagonal,

@@ -1,0 +1,1 @@
+"""What several families of closed forms are made of."""

@@ -1,0 +1,1 @@
+"""`estimate`: one question, the ways to an answer, and what comes back."""

@@ -1,0 +1,78 @@
+"""When not to lean on a Monte Carlo interval: what the draws themselves give away.
+
+A mean of values without variance has no interval that covers, a mean that a handful of points
+carry says little about the points not drawn, and draws that do not follow the density they are
+weighed by estimate something else. Each leaves traces, and each is told in words.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kullback.distributions.monte_carlo.moments import Tail
+
+__all__ = ["INFINITE_VARIANCE", "doubts"]
+
+INFINITE_VARIANCE = 0.5
+"""From this tail shape on there is no variance."""
+
+_SLOW_MEAN, _NO_MEAN = 0.7, 1.0
+# By fewer points than these the mean, or its variance, is carried too narrowly to look normal.
+_FEW, _FEW_FOR_VARIANCE, _TOO_FEW_FOR_VARIANCE = 100, 200, 10
+# So many standard errors away from its known mean, and farther than rounding goes, the control is
+# no accident.
+_BROKEN, _ROUNDING = 7.0, 1e-9
+
+
+def doubts(
+    infinite: Tensor, tail: Tail, control: tuple[Tensor, Tensor] | None, lost: Tensor, spent: int
+) -> list[tuple[Tensor, str]]:
+    """Each reason for doubt, with the mask of the elements of the batch that it is about.
+
+    Args:
+        infinite: where the mean is +inf.
+        tail: of the contributions.
+        control: mean and standard error of the control, whose mean is known to be 0; None if it
+            is not known to be.
+        lost: how many points had no density to speak of.
+        spent: how many points there were.
+    """
+    found = [(infinite, "a draw of one side fell where the other's log_prob is −inf")]
+    # The shape alone errs where the bulk ends in a bound and a few light-tailed values pass it;
+    # and where so few have all the variance, it does not matter what shape they have.
+    carriers = tail.carriers_of_variance
+    shape = torch.where(
+        carriers < _TOO_FEW_FOR_VARIANCE, tail.shape.clamp(min=INFINITE_VARIANCE), tail.shape
+    )
+    heavy = ~infinite & ~(carriers >= _FEW_FOR_VARIANCE)
+    heaviness = {
+        (INFINITE_VARIANCE, _SLOW_MEAN): "may have no variance: the interval may be too short",
+        (_SLOW_MEAN, _NO_MEAN): "has no variance: the interval is too short",
+        (_NO_MEAN, torch.inf): "has no mean: the divergence may be infinite",
+    }
+    for (least, most), words in heaviness.items():
+        where = heavy & (shape >= least) & (shape < most)
+        about = f"the tail of what is averaged (Pareto shape {_worst(shape, where):.2f}) {words}"
+        found.append((where, about))
+    carriers = tail.carriers
+    few = ~infinite & ~(carriers >= _FEW)
+    weigh = -_worst(-carriers, few)
+    found.append((few, f"the value hangs on few of {spent:,} points, as if on {weigh:.3g}"))
+    if control is not None:
+        mean, stderr = control
+        broken = ~infinite & (mean.abs() > _BROKEN * stderr) & (mean.abs() > _ROUNDING)
+        words = (
+            "the draws do not follow the densities: one log_prob is not normalised, or not that "
+        )
+        found.append(
+            (broken, words + "of the distribution drawn from, or a part with mass was missed")
+        )
+    gone = _worst(lost / spent, lost > 0)
+    found.append((lost > 0, f"{100 * gone:.2g} % of the points hit a pole of a density"))
+    return found
+
+
+def _worst(numbers: Tensor, where: Tensor) -> float:
+    found = numbers[where]
+    return float(found.max()) if found.numel() else 0.0

@@ -1,0 +1,1 @@
+"""`explain` for two distributions on the line: where the divergence comes from, drawn."""

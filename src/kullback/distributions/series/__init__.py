@@ -1,0 +1,1 @@
+"""Sums over the integers, with an error."""
