@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kullback.distributions.monte_carlo.sampling import Side
 from kullback.distributions.monte_carlo.tails import pareto_shape, tail_size
+from kullback.errors import MissingExtra
 from kullback.numerics import t_quantile
 from kullback.results import Estimate
 
@@ -116,11 +117,13 @@ def _of_element(x: np.ndarray, y: np.ndarray, order: float, confidence: float) -
 
 def _matching(x: np.ndarray, y: np.ndarray, order: float) -> float:
     """The mean cost |x − y|^order of the cheapest matching."""
-    from kullback.kernels.assignment import cheapest_matching
-
+    try:
+        from scipy.optimize import linear_sum_assignment
+    except ImportError:
+        raise MissingExtra("scipy", "transport") from None
     squares = (x**2).sum(-1)[:, None] + (y**2).sum(-1) - 2 * x @ y.T
     cost = np.where(squares > 0, squares, 0.0) ** (order / 2)
-    return float(cost[np.arange(len(x)), cheapest_matching(cost)].mean())
+    return float(cost[linear_sum_assignment(cost)].mean())
 
 
 def _from_moments(x: np.ndarray, y: np.ndarray, order: float) -> float:
