@@ -19,11 +19,13 @@ from kullback.distributions.quadrature.landmarks import Landmark
 from kullback.distributions.quadrature.points import Point
 
 __all__ = [
+    "BLIND",
     "FARTHEST",
     "NODES",
     "Halves",
     "Panels",
     "cut_line",
+    "extrapolation",
     "first_panels",
     "locate",
     "points_of",
@@ -67,6 +69,11 @@ NODES = 2 * len(_KRONROD_NODES) + 1
 
 PLAIN, UP, DOWN = 0, 1, 2
 """The variable of a panel: the offset; its logarithm, away from the landmark or towards it."""
+
+# How far from the end of a panel, as a share of it, a point counts as the end; and how much of it
+# lies beyond the last node, where a kink would go unseen.
+_INSIDE = 1e-9
+BLIND = 0.5 * (1 - _KRONROD_NODES[0])
 
 # Ends of the panels in log |x − landmark|, as distances from where they begin.
 _STEPS = (0.0, *(2.0**k for k in range(14)))
@@ -230,12 +237,19 @@ def first_panels(halves: Halves) -> Panels:
     return panels.take(order[:most])
 
 
-def points_of(halves: Halves, panels: Panels) -> tuple[Point, Tensor, Tensor, Tensor]:
+def points_of(
+    halves: Halves, panels: Panels, *, with_ends: bool = False
+) -> tuple[Point, Tensor, Tensor, Tensor]:
     """The nodes of the panels [panels, nodes, *batch], log dx/dvariable, and the two weights.
 
-    The weights are Kronrod's and Gauss's, in the panel's variable; 0 for panels of no width.
+    The weights are Kronrod's and Gauss's, in the panel's variable; 0 for panels of no width. With
+    the ends of the panels, just inside, first and last, which have no weight.
     """
     nodes, kronrod, gauss = rule_like(panels.low)
+    if with_ends:
+        end = torch.full_like(nodes[:, :1], _INSIDE)
+        nodes = torch.cat([end, nodes, 1 - end], 1)
+        kronrod, gauss = (torch.cat([0 * end, x, 0 * end], 1) for x in (kronrod, gauss))
     width = (panels.high - panels.low)[:, None]
     half, kind = panels.half[:, None], panels.kind[:, None]
     # A panel of no width is kept off the logarithm of 0.
@@ -276,3 +290,14 @@ def rule_like(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         0.5 * made[1].reshape(shape),
         0.5 * made[2].reshape(shape),
     )
+
+
+def extrapolation(like: Tensor) -> Tensor:
+    """What the values at the nodes weigh in their interpolant at both ends, [2, nodes]."""
+    nodes = [*(-x for x in _KRONROD_NODES), 0.0, *reversed(_KRONROD_NODES)]
+    rows = []
+    for end in (-1.0, 1.0):
+        rows.append(
+            [math.prod((end - other) / (x - other) for other in nodes if other != x) for x in nodes]
+        )
+    return torch.tensor(rows, dtype=torch.float64, device=like.device)
