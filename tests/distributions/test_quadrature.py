@@ -264,6 +264,32 @@ def test_other_records() -> None:
         assert float(found.error) <= 1e-8
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        # Where densities cross there is a kink: close to the end of a first panel, where no node
+        # is; where both rules agree by chance; and with one side nearly a point.
+        (-0.15922500991447772, 2.5971697031349885, -0.9022755659889229, 2.4820390259337755),
+        (-0.24790845527908614, 0.5505554539815843, 0.9616865870883877, 2.1171929258030833),
+        (0.5658178468280931, 0.46107349483323345, -0.6643563093536256, 7.831969523168605),
+        (-0.6486006079033346, 2.4433831685903247, -1.0750741052027453, 0.3801548754018733),
+        (0.3, 1e-6, 0.0, 1.0),
+    ],
+)
+def test_kinks_between_landmarks(numbers: tuple[float, float, float, float]) -> None:
+    """TV of two Normals: the masses between the two points where the densities are equal."""
+    m, s, n, t = (mp.mpf(x) for x in numbers)
+    found = integrate(normal(*numbers[:2]), normal(*numbers[2:]), TOTAL_VARIATION)
+    with mp.workdps(40):
+        a, b = 1 / s**2 - 1 / t**2, n / t**2 - m / s**2
+        c = (m / s) ** 2 - (n / t) ** 2 + 2 * mp.log(s / t)
+        root = mp.sqrt(b * b - a * c)
+        ends = sorted([(-b - root) / a, (-b + root) / a])
+        of_p, of_q = ([mp.ncdf((x - y) / z) for x in ends] for y, z in ((m, s), (n, t)))
+        expected = abs(of_p[1] - of_p[0] - of_q[1] + of_q[0])
+    assert abs(float(found.value) - float(expected)) <= float(found.error) < 1e-8
+
+
 def test_densities_that_hardly_overlap() -> None:
     far = target_of("bhattacharyya").far
     assert far is not None
