@@ -68,9 +68,15 @@ class Estimate(Generic[Number]):
     def __str__(self) -> str:
         shape = tuple(getattr(self.value, "shape", ()))
         if shape:
-            return f"{self.method}, shape {shape}: {self.value}" + (
-                f"\n{self.diagnosis}" if self.diagnosis else ""
-            )
+            lines = [f"{self.method}, shape {shape}{'' if self.trusted else ', not to be trusted'}"]
+            lines += [f"{name}: {getattr(self, name)}" for name in ("value", "low", "high")]
+            return "\n".join(lines + [self.diagnosis] * bool(self.diagnosis))
+        if math.isinf(float(self.value)):
+            return f"{_three_digits(self.value)} ({self.diagnosis or self.method})"
+        if self.confidence == 1 and float(self.stderr) >= 0:
+            doubt = "" if self.trusted else f"; not to be trusted: {self.diagnosis}"
+            error = f" ± {float(self.stderr):.1g}" if float(self.stderr) else ""
+            return f"{float(self.value):.10g}{error} ({self.method}{doubt})"
         if math.isnan(float(self.low)) or math.isnan(float(self.high)):
             return f"{_three_digits(self.value)} (no interval: {self.diagnosis or 'unknown'})"
         ends = f"[{_three_digits(self.low)}, {_three_digits(self.high)}]"

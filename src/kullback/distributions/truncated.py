@@ -21,6 +21,9 @@ from kullback.distributions.quadrature.interval_mass import (
 from kullback.distributions.supports import support_of
 from kullback.errors import DtypeError, InputError, ShapeError
 
+_ROUNDS = 10_000
+"""How many rounds of draws to take from a base without a quantile function, before giving up."""
+
 __all__ = ["Truncated"]
 
 
@@ -144,9 +147,36 @@ class Truncated(Distribution):
         # Rounding may leave the interval by a last bit, which is not where any mass is.
         return torch.minimum(torch.maximum(at, self.low), self.high)
 
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """By inversion; for a base without a quantile function by drawing until all lie inside."""
+        with torch.no_grad():
+            if _is_invertible(self.base):
+                return self.rsample(sample_shape)
+            return self._rejected(self._extended_shape(torch.Size(sample_shape)))
+
+    def _rejected(self, shape: torch.Size) -> Tensor:
+        found = self.low.expand(shape).clone()
+        missing = torch.ones(shape, dtype=torch.bool, device=found.device)
+        extra = shape[: len(shape) - len(self.base.batch_shape)]
+        for _ in range(_ROUNDS):
+            draws = self.base.sample(extra).to(found.dtype)
+            hit = missing & (draws >= self.low) & (draws <= self.high)
+            found = torch.where(hit, draws, found)
+            missing = missing & ~hit
+            if not bool(missing.any()):
+                return found
+        raise InputError(
+            f"{_ROUNDS:,} rounds of draws of {type(self.base).__name__} left the interval unmet: "
+            "it has too little mass to draw from without a quantile function"
+        )
+
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.icdf(torch.rand(shape, dtype=self.low.dtype, device=self.low.device))
+
+
+def _is_invertible(base: Distribution) -> bool:
+    return isinstance(base, Normal) or type(base).icdf is not Distribution.icdf
 
 
 def _quantile(base: Distribution, low: Tensor, high: Tensor, level: Tensor) -> Tensor:

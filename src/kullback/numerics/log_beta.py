@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from kullback.numerics.binet import binet
-from kullback.numerics.pairs import exp_remainder
+from kullback.numerics.fused import fused
+from kullback.numerics.pairs import accumulation_dtype, exp_remainder
 from kullback.numerics.remainders import shape_divergence
 
 __all__ = ["log_beta_bregman", "log_gamma_half_step"]
@@ -26,7 +27,11 @@ def log_beta_bregman(y: Tensor, x: Tensor) -> Tensor:
 
     Source: Minka (2000), Estimating a Dirichlet distribution, section 1.
     """
-    y, x = torch.broadcast_tensors(y, x)
+    return fused("log_beta_bregman", _log_beta_bregman, (y, x), rows=True)
+
+
+def _log_beta_bregman(y: Tensor, x: Tensor) -> Tensor:
+    y, x = torch.broadcast_tensors(*(z.to(accumulation_dtype(z)) for z in (y, x)))
     step = y - x
     to, at, total_step = (z.sum(-1, keepdim=True) for z in (y, x, step))
     u, u_total = step / x, total_step / at

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kullback.numerics.binet import binet, binet_remainder, binet_slope
 from kullback.numerics.cases import by_case
+from kullback.numerics.fused import fused
 from kullback.numerics.pairs import exp_remainder
 
 __all__ = [
@@ -76,6 +77,10 @@ def shape_divergence(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
 
     Source: Abramowitz & Stegun (1964), eqs. 6.1.15 and 6.1.40.
     """
+    return fused("shape_divergence", _shape_divergence, (y, x, step))
+
+
+def _shape_divergence(y: Tensor, x: Tensor, step: Tensor) -> Tensor:
     return by_case(x >= _SHIFT, _large_shapes, _small_shapes, (y, x, step), (_LARGE, _SMALL))
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 
+from kullback.numerics.fused import fused
 from kullback.numerics.pairs import accumulation_dtype, exp_remainder, log_ratio
 
 __all__ = ["generalized_kl", "itakura_saito", "lgamma_bregman", "scale_divergence"]
@@ -33,7 +34,7 @@ def itakura_saito(y: Tensor, x: Tensor) -> Tensor:
 
     Source: Itakura & Saito (1968); Févotte et al. (2009), eq. 9.
     """
-    return _log_remainder((y - x) / x, y, x)
+    return fused("itakura_saito", _itakura_saito, (y, x))
 
 
 def scale_divergence(y: Tensor, x: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ def generalized_kl(y: Tensor, x: Tensor) -> Tensor:
 
     Source: Csiszár (1991), Why Least Squares and Maximum Entropy?, eq. 1.3.
     """
-    return exp_remainder(y, x, log_ratio(y, x))
+    return fused("poisson", _generalized_kl, (y, x))
 
 
 def lgamma_bregman(y: Tensor, x: Tensor) -> Tensor:
@@ -81,6 +82,14 @@ def lgamma_bregman(y: Tensor, x: Tensor) -> Tensor:
         return _near_lgamma_bregman(y, x)
     value = _far_lgamma_bregman(torch.where(near, 2 * x, y), x)
     return value.masked_scatter(near, _near_lgamma_bregman(y[near], x[near]))
+
+
+def _itakura_saito(y: Tensor, x: Tensor) -> Tensor:
+    return _log_remainder((y - x) / x, y, x)
+
+
+def _generalized_kl(y: Tensor, x: Tensor) -> Tensor:
+    return exp_remainder(y, x, log_ratio(y, x))
 
 
 def _is_traced(x: Tensor) -> bool:

@@ -20,6 +20,7 @@ from kullback.distributions.parameters import given, wide
 from kullback.divergences import KL
 from kullback.divergences import alpha as alpha_record
 from kullback.numerics import Pair, expm1, log_power_mean, log_ratio, times
+from kullback.numerics.fused import fused
 
 __all__ = [
     "Trial",
@@ -41,13 +42,27 @@ Trial = tuple[Pair, Pair]
 @closed_form("kl", Bernoulli, Bernoulli, source="Cover & Thomas (2006), example 2.3.1")
 def _kl(p: Bernoulli, q: Bernoulli) -> Tensor:
     """p log(p/q) + (1 − p) log((1 − p)/(1 − q))."""
-    if given(p) == given(q) == "probs" and are_narrow(p.probs, q.probs):
-        prob_p, prob_q = wide(p.probs, q.probs)
+    if given(p) == given(q) == "probs":
+        return fused("bernoulli_probs", _of_probs, (p.probs, q.probs))
+    if given(p) == given(q) == "logits":
+        return fused("bernoulli_logits", _of_logits, (p.logits, q.logits))
+    return divergence_of_trial(trial(p, q))
+
+
+def _of_probs(p: Tensor, q: Tensor) -> Tensor:
+    if are_narrow(p, q):
+        prob_p, prob_q = wide(p, q)
         gap = prob_p - prob_q
         return weighted_log_ratio(prob_p, prob_q, gap) + weighted_log_ratio(
             1 - prob_p, 1 - prob_q, -gap
         )
-    return divergence_of_trial(trial(p, q))
+    sides = (Bernoulli(probs=x, validate_args=False) for x in (p, q))
+    return divergence_of_trial(trial(*sides))
+
+
+def _of_logits(a: Tensor, b: Tensor) -> Tensor:
+    sides = (Bernoulli(logits=x, validate_args=False) for x in (a, b))
+    return divergence_of_trial(trial(*sides))
 
 
 @closed_form("renyi", Bernoulli, Bernoulli, source="van Erven & Harremoës (2014), eq. 1")

@@ -27,7 +27,8 @@ def _concentrations(p: Beta) -> Tensor:
 
 @closed_form("kl", Beta, Beta, source="Gil, Alajaji & Linder (2013), table 1; Minka (2000)")
 def _kl(p: Beta, q: Beta) -> Tensor:
-    return log_beta_bregman(_concentrations(q), _concentrations(p))
+    of_q, of_p = (torch.stack([x.concentration1, x.concentration0], -1) for x in (q, p))
+    return log_beta_bregman(of_q, of_p)
 
 
 @closed_form("renyi", Beta, Beta, source="Gil, Alajaji & Linder (2013)")

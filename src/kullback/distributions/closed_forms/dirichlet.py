@@ -1,8 +1,7 @@
-"""On the simplex: Dirichlet, whose KL is split into proportions and concentration; LogisticNormal.
+"""On the simplex: Dirichlet, whose KL is a Bregman divergence of log B; LogisticNormal.
 
-With totals p₀ and q₀, KL = q₀·KL(q̄‖p̄) of the mean proportions plus the Bregman divergence of
-Σ h(a_i) − h(a₀), h(x) = lgamma(x) − x log x + x, which is convex: two parts that cannot be
-negative, where the usual formula subtracts log-gammas in the thousands.
+`log_beta_bregman` splits it into the divergence of the mean proportions and those of the shapes,
+parts that cannot be negative, where the usual formula subtracts log-gammas in the thousands.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch.distributions import Dirichlet, LogisticNormal
 
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
-from kullback.numerics import exp_remainder, generalized_kl, lgamma_bregman
+from kullback.numerics.log_beta import log_beta_bregman
 
 __all__: list[str] = []
 
@@ -25,29 +24,7 @@ __all__: list[str] = []
 )
 def _kl(p: Dirichlet, q: Dirichlet) -> Tensor:
     """lgamma(p₀) − lgamma(q₀) + Σ [lgamma(q_i) − lgamma(p_i) + (p_i − q_i)(ψ(p_i) − ψ(p₀))]."""
-    return _of_concentrations(*wide(p.concentration, q.concentration))
-
-
-def _of_concentrations(p: Tensor, q: Tensor) -> Tensor:
-    total_p = p.sum(-1, keepdim=True)
-    # The difference of the totals from the differences: exact where the sides are nearly equal.
-    step = (q - p).sum(-1, keepdim=True)
-    proportions = _proportions(p, q, step / total_p).sum(-1)
-    return proportions + _h(q, p).sum(-1) - _h(total_p + step, total_p).squeeze(-1)
-
-
-def _proportions(p: Tensor, q: Tensor, growth: Tensor) -> Tensor:
-    """q log(q/r) − q + r, r = p·q₀/p₀ and `growth` = q₀/p₀ − 1; their sum is q₀·KL(q̄‖p̄)."""
-    r = p * (1 + growth)
-    relative = ((q - p) - p * growth) / r
-    near = relative.abs() < 0.5
-    log_ratio = torch.where(near, torch.where(near, relative, 0.0).log1p(), q.log() - r.log())
-    return exp_remainder(q, r, -log_ratio)
-
-
-def _h(y: Tensor, x: Tensor) -> Tensor:
-    """The Bregman divergence of lgamma(x) − x log x + x."""
-    return lgamma_bregman(y, x) - generalized_kl(y, x)
+    return log_beta_bregman(q.concentration, p.concentration)
 
 
 @closed_form("renyi", Dirichlet, Dirichlet, source="Gil et al. (2013)")
@@ -64,9 +41,9 @@ def _renyi(p: Dirichlet, q: Dirichlet, alpha: float) -> Tensor:
     exists = (mixed > 0).all(-1)
     mixed = torch.where(exists[..., None], mixed, one)
     if alpha < 1:
-        of_p, of_q = _of_concentrations(mixed, one), _of_concentrations(mixed, other)
+        of_p, of_q = log_beta_bregman(one, mixed), log_beta_bregman(other, mixed)
         return alpha / (1 - alpha) * of_p + of_q
-    value = _of_concentrations(one, other) + _of_concentrations(one, mixed) / (alpha - 1)
+    value = log_beta_bregman(other, one) + log_beta_bregman(mixed, one) / (alpha - 1)
     return torch.where(exists, value, math.inf)
 
 

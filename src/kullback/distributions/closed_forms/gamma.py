@@ -22,6 +22,7 @@ from kullback.distributions.closed_forms.shared.geometric_mean import (
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics import exp_remainder, itakura_saito, log_ratio
+from kullback.numerics.fused import fused
 from kullback.numerics.remainders import shape_divergence
 
 __all__: list[str] = []
@@ -32,20 +33,23 @@ _LINE = "Peyré & Cuturi (2019), remark 2.30: two scales of one variable"
 
 def _shape_and_rate(p: Any) -> tuple[Tensor, ...]:
     if isinstance(p, Exponential):
-        (rate,) = wide(p.rate)
-        return torch.ones_like(rate), rate
-    return wide(p.concentration, p.rate)
+        return torch.ones_like(p.rate), p.rate
+    return p.concentration, p.rate
 
 
 def _kl(p: Any, q: Any) -> Tensor:
     """a, β and b, γ: the divergence of the shapes, and b log(b/M) − b + M with M = aγ/β."""
-    (a, beta), (b, gamma) = _shape_and_rate(p), _shape_and_rate(q)
+    return fused("gamma", _of_parameters, (*_shape_and_rate(p), *_shape_and_rate(q)))
+
+
+def _of_parameters(*parameters: Tensor) -> Tensor:
+    a, beta, b, gamma = wide(*parameters)
     d = log_ratio(beta, gamma) + log_ratio(b, a)
     return shape_divergence(b, a, b - a) + exp_remainder(b, b * d.exp(), d)
 
 
 def _renyi(p: Any, q: Any, alpha: float) -> Tensor:
-    (a, beta), (b, gamma) = _shape_and_rate(p), _shape_and_rate(q)
+    a, beta, b, gamma = wide(*_shape_and_rate(p), *_shape_and_rate(q))
     return renyi_of_gammas(a, beta, b, gamma, alpha)
 
 
@@ -62,8 +66,11 @@ closed_form("renyi", InverseGamma, InverseGamma, source="that of the inverses' G
 )
 def _kl_exponential(p: Exponential, q: Exponential) -> Tensor:
     """γ/β − log(γ/β) − 1."""
-    beta, gamma = wide(p.rate, q.rate)
-    return itakura_saito(gamma, beta)
+    return fused("itakura_saito", _of_rates, (q.rate, p.rate))
+
+
+def _of_rates(gamma: Tensor, beta: Tensor) -> Tensor:
+    return itakura_saito(*wide(gamma, beta))
 
 
 @closed_form("renyi", Exponential, Exponential, source=_GIL)

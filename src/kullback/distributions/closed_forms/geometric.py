@@ -23,9 +23,10 @@ from kullback.distributions.closed_forms.bernoulli import (
 )
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.integers import trial_probs
-from kullback.distributions.parameters import wide
+from kullback.distributions.parameters import given, wide
 from kullback.divergences import KL
 from kullback.numerics import exp_remainder, expm1, log_power_mean, times
+from kullback.numerics.fused import fused
 
 __all__: list[str] = []
 
@@ -41,7 +42,14 @@ _UNDERFLOW = "a probability is too small for a float64"
 @closed_form("kl", Geometric, Geometric, source="that of one trial, by Wald (1944)")
 def _kl_geometric(p: Geometric, q: Geometric) -> Tensor:
     """[p log(p/q) + (1 − p) log((1 − p)/(1 − q))]/p."""
+    if given(p) == given(q) == "probs":
+        return fused("geometric_probs", _of_probs, (p.probs, q.probs))
     return _kl_until_stop(trial(p, q))
+
+
+def _of_probs(p: Tensor, q: Tensor) -> Tensor:
+    sides = (Geometric(probs=x, validate_args=False) for x in (p, q))
+    return _kl_until_stop(trial(*sides))
 
 
 @closed_form("kl", NegativeBinomial, NegativeBinomial, source="that of one trial, by Wald (1944)")

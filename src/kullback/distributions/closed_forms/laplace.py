@@ -12,6 +12,7 @@ from kullback.distributions.closed_forms.shared.geometric_mean import renyi_of_r
 from kullback.distributions.dispatch import closed_form, only_where
 from kullback.distributions.parameters import wide
 from kullback.numerics.elementary import length, magnitude, sinhc
+from kullback.numerics.fused import fused
 from kullback.numerics.pairs import exp_remainder, expm1, log_ratio
 from kullback.numerics.special import itakura_saito
 
@@ -21,7 +22,11 @@ __all__: list[str] = []
 @closed_form("kl", Laplace, Laplace, source="Gil, Alajaji & Linder (2013), table 1")
 def _kl(p: Laplace, q: Laplace) -> Tensor:
     """b/c − log(b/c) − 1 + (b/c)(e⁻ᵈ − 1 + d), d = |μ − ν|/b."""
-    loc_p, scale_p, loc_q, scale_q = wide(p.loc, p.scale, q.loc, q.scale)
+    return fused("laplace", _of_parameters, (p.loc, p.scale, q.loc, q.scale))
+
+
+def _of_parameters(*parameters: Tensor) -> Tensor:
+    loc_p, scale_p, loc_q, scale_q = wide(*parameters)
     d = magnitude(loc_p - loc_q) / scale_p
     apart = exp_remainder(torch.ones_like(d), (-d).exp(), -d)
     return itakura_saito(scale_p, scale_q) + scale_p / scale_q * apart

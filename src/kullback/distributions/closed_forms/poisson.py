@@ -16,6 +16,7 @@ from kullback.distributions.closed_forms.bernoulli import (
 from kullback.distributions.dispatch import closed_form
 from kullback.distributions.parameters import wide
 from kullback.numerics import generalized_kl, make_pair
+from kullback.numerics.fused import fused
 
 __all__: list[str] = []
 
@@ -23,8 +24,12 @@ __all__: list[str] = []
 @closed_form("kl", Poisson, Poisson, source="Banerjee et al. (2005), Bregman Divergences")
 def _kl(p: Poisson, q: Poisson) -> Tensor:
     """λ log(λ/μ) − λ + μ."""
-    rate, other = torch.broadcast_tensors(*wide(p.rate, q.rate))
-    if are_narrow(p.rate, q.rate):
+    return fused("poisson", _of_rates, (p.rate, q.rate))
+
+
+def _of_rates(given_rate: Tensor, given_other: Tensor) -> Tensor:
+    rate, other = torch.broadcast_tensors(*wide(given_rate, given_other))
+    if are_narrow(given_rate, given_other):
         gap = rate - other
         return weighted_log_ratio(rate, other, gap) - gap
     escaped = (other == 0) & (rate > 0)

@@ -95,10 +95,10 @@ class Question:
         known = all(support.kind != "unknown" for support in supports)
         return known and supports[0].discrete != supports[1].discrete
 
-    @property
-    def reason(self) -> str:
-        """What the supports say where one side has mass that the other lacks; "" if nowhere."""
-        found = (escape for escape in self.escapes if escape is not None)
+    def reason_for(self, record: Functional) -> str:
+        """What the supports say where the sum of the record is +inf; "" where they say nothing."""
+        sides = zip(self.escapes, infinite_without(record), strict=True)
+        found = (escape for escape, matters in sides if escape is not None and matters)
         return next((escape.reason for escape in found if bool(escape.where.any())), "")
 
 

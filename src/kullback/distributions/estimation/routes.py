@@ -32,6 +32,9 @@ __all__ = ["METHODS", "answer", "exact", "suitable"]
 RTOL, RTOL_IN_SPACE = 1e-9, 1e-6
 """The relative error that sums and integrals aim at, on the line and beyond."""
 
+_NEARLY_APART = 1e-2
+"""How near to its bound, relatively, a bounded divergence is not left to draws alone."""
+
 _APPROXIMATIONS: dict[str, Callable[[Any, Any], Tensor]] = {
     "variational": mixtures.variational,
     "matched_bound": mixtures.matched_bound,
@@ -61,6 +64,7 @@ def exact(question: Question, *, required: bool) -> Estimate[Tensor] | None:
             raise
         return None
     infinite = bool((value == torch.inf).any())
+    reason = question.reason_for(question.target.record) or "the integral diverges"
     return Estimate(
         value=value,
         low=value.detach(),
@@ -68,7 +72,7 @@ def exact(question: Question, *, required: bool) -> Estimate[Tensor] | None:
         stderr=torch.zeros_like(value),
         confidence=1.0,
         method="closed form",
-        diagnosis=f"+inf: {question.reason or 'the integral diverges'}" if infinite else "",
+        diagnosis=f"+inf: {reason}" if infinite else "",
     )
 
 
@@ -109,7 +113,7 @@ def answer(question: Question, record: Functional, method: str) -> Answer:
     else:
         found = _integral(question, record, method)
     if bool(infinite.any()):
-        found = with_infinite(found, infinite, question.reason)
+        found = with_infinite(found, infinite, question.reason_for(record))
     return found
 
 
@@ -196,7 +200,18 @@ def _from_draws(question: Question, record: Functional) -> Answer:
     is_mixture = any(isinstance(x, MixtureSameFamily) for x in (question.p, question.q))
     if record is KL and is_mixture:
         return _between_bounds(question, found)
-    return found
+    return _saturated(found, record)
+
+
+def _saturated(found: Answer, record: Functional) -> Answer:
+    """Doubt where a bounded divergence is nearly at its bound.
+
+    What is missing there hangs on the little that both sides share, which draws hardly meet.
+    """
+    upper = record.upper if isinstance(record, Divergence) else torch.inf
+    full = (upper - found.value < _NEARLY_APART * upper) & found.value.isfinite()
+    note = (full, "the sides hardly overlap: the value is near its bound, the interval too short")
+    return replace(found, trusted=found.trusted & ~full, notes=(*found.notes, note))
 
 
 def _between_bounds(question: Question, found: Answer) -> Answer:

@@ -40,6 +40,8 @@ def estimated_wasserstein(
     if method not in _METHODS:
         raise InputError(f'method={method!r} does not make "wasserstein": one of {_METHODS} does')
     side_p, side_q, batch = check_sides(p, q)
+    if batch.numel() == 0:
+        return _known(torch.zeros(batch, dtype=torch.float64))
     if method in ("auto", "exact"):
         known = _closed_form(p, q, order, required=method == "exact")
         if known is not None:

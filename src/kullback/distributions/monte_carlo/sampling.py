@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 from kullback.distributions.parameters import parameter_tensors
 from kullback.distributions.supports import Support, support_of
 from kullback.distributions.widening import in_float64
-from kullback.errors import DtypeError, ShapeError
+from kullback.errors import DtypeError, InputError, ShapeError
 from kullback.numerics import accumulation_dtype
 
 __all__ = ["Side", "can_sample", "seeded"]
@@ -128,6 +128,11 @@ def seeded(generator: torch.Generator | None) -> Iterator[None]:
     if generator is None:
         yield
         return
+    if not isinstance(generator, torch.Generator):
+        raise InputError(
+            f"generator={generator!r} is a {type(generator).__name__}: pass a torch.Generator, "
+            "such as torch.Generator().manual_seed(0)"
+        )
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     on_cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     with torch.random.fork_rng(range(torch.cuda.device_count()) if on_cuda else []):

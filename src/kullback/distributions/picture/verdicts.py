@@ -23,6 +23,8 @@ Divergence = float | Estimate[Any]
 _ALMOST_NONE = 1e-3
 # Stretches with less of the divergence are not worth a word, nor a third one.
 _SHOWN, _MOST = 0.1, 2
+# The mass that a grid may find where there is 1: beyond, it has met a pole.
+_MOST_MASS = 1.1
 
 
 def verdict_on(
@@ -87,6 +89,9 @@ def _regions(grid: Grid, shares: Tensor) -> list[str]:
         mass = [float((grid.weight * d.exp())[cells].sum()) for d in (grid.log_p, grid.log_q)]
         found.append((float(shares[cells].sum()), first, last, mass))
     found.sort(key=lambda region: region[0], reverse=True)
+    masses = [sum(region[3][side] for region in found) for side in (0, 1)]
+    if max(masses) > _MOST_MASS:
+        return ["A density has a pole, which no grid resolves: where it comes from is not said."]
     said = []
     for share, first, last, (of_p, of_q) in found:
         if share >= _SHOWN and len(said) < _MOST:
@@ -130,7 +135,7 @@ def _place(grid: Grid, first: int, last: int) -> str:
 def _almost_missed(grid: Grid) -> list[str]:
     missed = (grid.log_q - grid.log_p <= math.log(_ALMOST_NONE)) & (grid.log_p > -torch.inf)
     mass = float((grid.weight * grid.log_p.exp())[missed].sum())
-    if mass < _ALMOST_NONE:
+    if mass < _ALMOST_NONE or mass > _MOST_MASS:
         return []
     return [f"Q gives almost nothing (p/q ≥ 1000) to {_percent(mass)} of P's mass."]
 

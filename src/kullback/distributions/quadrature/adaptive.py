@@ -13,17 +13,8 @@ import torch
 from torch import Tensor
 
 from kullback.distributions.quadrature.evaluation import Integrand, times_exp
-from kullback.distributions.quadrature.panels import (
-    BLIND,
-    DOWN,
-    NODES,
-    PLAIN,
-    UP,
-    Halves,
-    Panels,
-    extrapolation,
-    points_of,
-)
+from kullback.distributions.quadrature.panels import DOWN, PLAIN, UP, Halves, Panels, points_of
+from kullback.distributions.quadrature.rules import NODES, by_both_rules, change_on_halving
 
 __all__ = ["Refined", "Sums", "refine", "sum_panels"]
 
@@ -32,11 +23,6 @@ _CHUNK = 1 << 17
 _MOST_PANELS, _MOST_ROUNDS = 1500, 60
 # How far the masses of both sides are followed: they only have to show what is missing.
 _MASS_TOLERANCE = 1e-10
-# The error of a half, as a share of what halving changed: with a kink it is a quarter or more.
-_CHANGE = 0.5
-# By how much a gap between both rules is enlarged, since a kink may make it small by chance; and
-# by how much one that leaves no digit.
-_KINK, _DOUBT = 10.0, 100.0
 
 
 @dataclass(frozen=True)
@@ -76,28 +62,16 @@ def sum_panels(integrand: Integrand, halves: Halves, panels: Panels) -> Sums:
 def _sum_chunk(integrand: Integrand, halves: Halves, panels: Panels) -> Sums:
     point, log_slope, kronrod, gauss = points_of(halves, panels, with_ends=True)
     terms, log_p, log_q, scale = integrand.parts(point)
-    width = panels.high - panels.low
-    empty = (width == 0)[:, None]
-    to_ends = extrapolation(width)
+    empty = (panels.high == panels.low)[:, None]
     height = torch.where(empty, 0.0, times_exp(terms, scale + log_slope))
     bad = (~height.isfinite() | log_p.isnan() | log_q.isnan()).any(1)
     noise = times_exp(integrand.noise(log_p, log_q, scale), scale + log_slope)
     of_p, of_q = ((log + log_slope).exp() for log in (log_p, log_q))
     infinite = torch.where(height == torch.inf, torch.maximum(of_p, of_q), 0.0)
 
-    def both(x: Tensor) -> tuple[Tensor, Tensor]:
-        by_kronrod = (kronrod * x).sum(1)
-        gap = (by_kronrod - (gauss * x).sum(1)).abs()
-        # The gap is far above the error once a few digits agree, unless there is a kink.
-        share = gap / torch.where(gap == 0, 1.0, torch.maximum(by_kronrod.abs(), gap))
-        # Between the last node and the end both rules see what the nodes foretell.
-        foretold = torch.einsum("en,kn...->ke...", to_ends, x[:, 1:-1])
-        unseen = (x[:, [0, -1]] - foretold).abs().sum(1) * BLIND * width
-        return by_kronrod, gap * (_KINK + _DOUBT * share) + unseen
-
-    value, error = both(height)
-    mass_p, error_p = both(torch.where(empty, 0.0, of_p))
-    mass_q, error_q = both(torch.where(empty, 0.0, of_q))
+    value, error = by_both_rules(height, kronrod, gauss)
+    mass_p, error_p = by_both_rules(torch.where(empty, 0.0, of_p), kronrod, gauss)
+    mass_q, error_q = by_both_rules(torch.where(empty, 0.0, of_q), kronrod, gauss)
     total_noise = (kronrod * torch.where(empty, 0.0, noise)).sum(1)
     lost = (kronrod * infinite).sum(1)
     return Sums(value, error, total_noise, mass_p, error_p, mass_q, error_q, bad, lost)
@@ -140,9 +114,7 @@ def refine(integrand: Integrand, halves: Halves, panels: Panels, rtol: float) ->
         chosen = score.topk(count, dim=0).indices
         left, right = panels.take(chosen).halved()
         of_left, of_right = (sum_panels(integrand, halves, half) for half in (left, right))
-        # Close to a kink the gap may be small by chance; then the whole differs from its parts.
-        changed = (sums.value.gather(0, chosen) - of_left.value - of_right.value).abs()
-        least = torch.where(changed.isfinite(), _CHANGE * changed, 0.0)
+        least = change_on_halving(sums.value.gather(0, chosen), of_left.value, of_right.value)
         of_left, of_right = (
             replace(part, error=torch.maximum(part.error, least)) for part in (of_left, of_right)
         )

@@ -17,7 +17,6 @@ from kullback.distributions.quadrature.evaluation import differentiable
 from kullback.distributions.quadrature.landmarks import landmarks
 from kullback.distributions.quadrature.line_densities import log_density
 from kullback.distributions.quadrature.panels import (
-    NODES,
     PLAIN,
     Halves,
     Panels,
@@ -25,8 +24,8 @@ from kullback.distributions.quadrature.panels import (
     first_panels,
     locate,
     points_of,
-    rule_like,
 )
+from kullback.distributions.quadrature.rules import NODES, rule_like
 from kullback.distributions.supports import support_of
 
 __all__ = ["RAREST", "Ladder", "Quantiles", "ladder"]

@@ -17,63 +17,20 @@ from torch import Tensor
 
 from kullback.distributions.quadrature.landmarks import Landmark
 from kullback.distributions.quadrature.points import Point
+from kullback.distributions.quadrature.rules import rule_like
 
 __all__ = [
-    "BLIND",
     "FARTHEST",
-    "NODES",
     "Halves",
     "Panels",
     "cut_line",
-    "extrapolation",
     "first_panels",
     "locate",
     "points_of",
-    "rule_like",
 ]
-
-# Gauss–Kronrod (10, 21). Source: Piessens et al. (1983), QUADPACK, routine dqk21.
-_KRONROD_NODES = (
-    0.995657163025808080735527280689003,
-    0.973906528517171720077964012084452,
-    0.930157491355708226001207180059508,
-    0.865063366688984510732096688423493,
-    0.780817726586416897063717578345042,
-    0.679409568299024406234327365114874,
-    0.562757134668604683339000099272694,
-    0.433395394129247190799265943165784,
-    0.294392862701460198131126603103866,
-    0.14887433898163121088482600112972,
-)
-_KRONROD_WEIGHTS = (
-    0.011694638867371874278064396062192,
-    0.03255816230796472747881897245939,
-    0.05475589657435199603138130024458,
-    0.07503967481091995276704314091619,
-    0.093125454583697605535065465083366,
-    0.109387158802297641899210590325805,
-    0.123491976262065851077958109585166,
-    0.134709217311473325928054001771707,
-    0.142775938577060080797094273138717,
-    0.147739104901338491374841515972068,
-    0.149445554002916905664936468389821,
-)
-_GAUSS_WEIGHTS = (
-    0.066671344308688137593568809893332,
-    0.149451349150580593145863397657697,
-    0.219086362515982043995534934228163,
-    0.269266719309996355091226921569469,
-    0.295524224714752870173815619188769,
-)
-NODES = 2 * len(_KRONROD_NODES) + 1
 
 PLAIN, UP, DOWN = 0, 1, 2
 """The variable of a panel: the offset; its logarithm, away from the landmark or towards it."""
-
-# How far from the end of a panel, as a share of it, a point counts as the end; and how much of it
-# lies beyond the last node, where a kink would go unseen.
-_INSIDE = 1e-9
-BLIND = 0.5 * (1 - _KRONROD_NODES[0])
 
 # Ends of the panels in log |x − landmark|, as distances from where they begin.
 _STEPS = (0.0, *(2.0**k for k in range(14)))
@@ -245,11 +202,7 @@ def points_of(
     The weights are Kronrod's and Gauss's, in the panel's variable; 0 for panels of no width. With
     the ends of the panels, just inside, first and last, which have no weight.
     """
-    nodes, kronrod, gauss = rule_like(panels.low)
-    if with_ends:
-        end = torch.full_like(nodes[:, :1], _INSIDE)
-        nodes = torch.cat([end, nodes, 1 - end], 1)
-        kronrod, gauss = (torch.cat([0 * end, x, 0 * end], 1) for x in (kronrod, gauss))
+    nodes, kronrod, gauss = rule_like(panels.low, with_ends=with_ends)
     width = (panels.high - panels.low)[:, None]
     half, kind = panels.half[:, None], panels.kind[:, None]
     # A panel of no width is kept off the logarithm of 0.
@@ -273,31 +226,3 @@ def _gathered(of_halves: Tensor, half: Tensor) -> Tensor:
     """The entries of [halves, *batch] at `half` [panels, nodes, *batch]."""
     flat = half.reshape(-1, *of_halves.shape[1:])
     return of_halves.gather(0, flat).reshape(half.shape)
-
-
-def rule_like(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes in (0, 1) and the weights of both rules, [1, nodes, 1, …]."""
-    nodes = [*(-x for x in _KRONROD_NODES), 0.0, *reversed(_KRONROD_NODES)]
-    kronrod = [*_KRONROD_WEIGHTS, *reversed(_KRONROD_WEIGHTS[:-1])]
-    half = [x for pair in zip([0.0] * 5, _GAUSS_WEIGHTS, strict=True) for x in pair]
-    gauss = [*half, 0.0, *reversed(half)]
-    shape = (1, NODES, *(1 for _ in like.shape[1:]))
-    made = [
-        torch.tensor(x, dtype=torch.float64, device=like.device) for x in (nodes, kronrod, gauss)
-    ]
-    return (
-        0.5 * (made[0] + 1).reshape(shape),
-        0.5 * made[1].reshape(shape),
-        0.5 * made[2].reshape(shape),
-    )
-
-
-def extrapolation(like: Tensor) -> Tensor:
-    """What the values at the nodes weigh in their interpolant at both ends, [2, nodes]."""
-    nodes = [*(-x for x in _KRONROD_NODES), 0.0, *reversed(_KRONROD_NODES)]
-    rows = []
-    for end in (-1.0, 1.0):
-        rows.append(
-            [math.prod((end - other) / (x - other) for other in nodes if other != x) for x in nodes]
-        )
-    return torch.tensor(rows, dtype=torch.float64, device=like.device)

@@ -9,7 +9,7 @@ logarithm of the level from both ends, where heavy tails are exponentials.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,13 @@ from torch import Tensor
 
 from kullback.distributions.quadrature.ladders import RAREST, Ladder, ladder
 from kullback.distributions.quadrature.line import Integral, check_line
-from kullback.distributions.quadrature.panels import NODES, rule_like
 from kullback.distributions.quadrature.remainders import SHARES, Rest, rest_of
+from kullback.distributions.quadrature.rules import (
+    NODES,
+    by_both_rules,
+    change_on_halving,
+    rule_like,
+)
 from kullback.distributions.widening import in_float64
 from kullback.errors import InputError
 
@@ -148,7 +153,7 @@ def _first_intervals(between: _Between) -> _Intervals:
 
 
 def _sums(between: _Between, tail: Tensor, low: Tensor, high: Tensor) -> _Intervals:
-    nodes, kronrod, gauss = rule_like(low)
+    nodes, kronrod, gauss = rule_like(low, with_ends=True)
     width = (high - low)[:, None]
     tau = low[:, None] + width * nodes
     shape = tau.shape
@@ -157,10 +162,9 @@ def _sums(between: _Between, tail: Tensor, low: Tensor, high: Tensor) -> _Interv
     power = gap ** (between.order - 1) * level * width
     height = power * gap
     bad = (~height.isfinite() & (width > 0)).any(1)
-    by_kronrod = (kronrod * height).sum(1)
-    error = (by_kronrod - (gauss * height).sum(1)).abs()
+    value, error = by_both_rules(height, kronrod, gauss)
     blurred = kronrod * between.order * (gap + doubt) ** (between.order - 1) * doubt * level * width
-    return _Intervals(tail, low, high, by_kronrod, error, blurred.sum(1), bad)
+    return _Intervals(tail, low, high, value, error, blurred.sum(1), bad)
 
 
 def _refined(between: _Between, intervals: _Intervals, rtol: float) -> _Intervals:
@@ -187,6 +191,10 @@ def _refined(between: _Between, intervals: _Intervals, rtol: float) -> _Interval
         )
         middle = 0.5 * (low + high)
         left, right = _sums(between, tail, low, middle), _sums(between, tail, middle, high)
+        least = change_on_halving(intervals.value.gather(0, chosen), left.value, right.value)
+        left, right = (
+            replace(part, error=torch.maximum(part.error, least)) for part in (left, right)
+        )
         columns = zip(*(vars(some).values() for some in (intervals, left, right)), strict=True)
         intervals = _Intervals(*(torch.cat([a.scatter(0, chosen, b), c]) for a, b, c in columns))
     return intervals
