@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kullback.cli import app, repeat_option
+from kullback.cli import app
+from kullback.cli.application import repeat_option
 from kullback.errors import TokenizerMismatch
 from kullback.results import Estimate
 from synthetic import comparison

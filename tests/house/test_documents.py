@@ -115,14 +115,17 @@ def test_the_options_of_the_documents_are_in_the_command() -> None:
 
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
-    known = {"--help"}
-    for parameter in command.commands["compare"].params:
-        known.update(parameter.opts, parameter.secondary_opts)
+    known = {
+        name: {"--help"}.union(*(set(x.opts + x.secondary_opts) for x in one.params))
+        for name, one in command.commands.items()
+    }
     scripts = [*DOCUMENTS, *(ROOT / "recipes").glob("*.sh")]
     for script in scripts:
         text = script.read_text(encoding="utf-8").replace("\\\n", " ")
-        for line in re.findall(r"kullback compare [^\n`]*", text):
-            assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, f"{script.name}: {line}"
+        for name, line in re.findall(r"kullback ([a-z]+)( [^\n`]*)", text):
+            if name in known:
+                options = set(re.findall(r"(?<!\w)--[a-z-]+", line))
+                assert options <= known[name], f"{script.name}: kullback {name}{line}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

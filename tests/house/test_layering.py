@@ -28,6 +28,7 @@ ROOMS = (
     "tables",
     "report",
     "cli",
+    "__main__",
 )
 
 

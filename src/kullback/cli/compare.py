@@ -1,35 +1,21 @@
-"""The command `kullback`: parse, call, print. No mathematics.
-
-Exit codes: 0 when the comparison was made, 1 when `--fail-above` was exceeded, 2 when the
-comparison could not be made or the command line is wrong, 3 when something else broke.
-"""
+"""`kullback compare`: how much of what a reference knows a candidate loses, on a text."""
 
 from __future__ import annotations
 
 import math
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+
+from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 
 if TYPE_CHECKING:
     from kullback.results import Comparison
 
-__all__ = ["app"]
-
-app = typer.Typer(
-    help="How much is lost when Q stands in for P.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
+__all__ = ["compare"]
 
 
 class Documents(StrEnum):
@@ -46,48 +32,6 @@ class Quantization(StrEnum):
 
     int8 = "int8"
     int4 = "int4"
-
-
-class _ManyFiles(TyperCommand):
-    """Reads `--text a b c` as `--text a --text b --text c`, so that the shell may expand *.txt."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeat_option(args, "--text"))
-
-
-def repeat_option(args: Sequence[str], option: str) -> list[str]:
-    """The arguments with `option` before each of the values that follow it, up to the next option.
-
-    >>> repeat_option(["p", "q", "--text", "a", "b", "--seed", "1"], "--text")
-    ['p', 'q', '--text', 'a', '--text', 'b', '--seed', '1']
-    """
-    repeated: list[str] = []
-    inside = False
-    for previous, argument in zip(["", *args], args, strict=False):
-        if argument.startswith("-"):
-            inside = argument == option
-        elif inside and previous != option:
-            repeated.append(option)
-        repeated.append(argument)
-    return repeated
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"kullback {version('kullback')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """How much is lost when Q stands in for P."""
 
 
 _EXAMPLES = """
@@ -110,7 +54,7 @@ _models = partial(typer.Option, rich_help_panel="The models")
 _result = partial(typer.Option, rich_help_panel="The result")
 
 
-@app.command(cls=_ManyFiles, epilog=_EXAMPLES)
+@app.command(cls=ManyFiles, epilog=_EXAMPLES)
 def compare(
     reference: Annotated[
         str,
@@ -208,41 +152,26 @@ def compare(
         "as_llama_cpp": as_llama_cpp,
         "confidence": confidence,
     }
-    with _exit_codes():
+    with exit_codes():
         result = _run(reference, candidate, options, json_file, bits)
     if fail_above is not None and not result.kl.value <= fail_above:
         typer.echo(_verdict(result, fail_above), err=True)
         raise typer.Exit(1)
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """What Kullback refuses is a message and exit code 2, any other exception a traceback and 3."""
-    from kullback.errors import KullbackError
-
-    try:
-        yield
-    except KullbackError as error:
-        _refuse(str(error))
-    except Exception as error:
-        # Python's own code for it would be 1, which says that --fail-above was exceeded.
-        traceback.print_exc()
-        raise typer.Exit(3) from error
-
-
 def _check_limit(fail_above: float | None) -> None:
     if fail_above is not None and math.isnan(fail_above):
-        _refuse("--fail-above nan is no limit: give a number of nats, such as 0.05")
+        refuse("--fail-above nan is no limit: give a number of nats, such as 0.05")
 
 
 def _check_sides(candidate: str | None, quantize: Quantization | None) -> None:
     if candidate is None and quantize is None:
-        _refuse(
+        refuse(
             "there is nothing to compare the reference with: give a CANDIDATE, or --quantize "
             "int8 to see what quantising the reference would lose"
         )
     if candidate is not None and quantize is not None:
-        _refuse(
+        refuse(
             f"both a CANDIDATE ({candidate}) and --quantize {quantize.value} were given: leave "
             "one out"
         )
@@ -280,11 +209,3 @@ def _verdict(result: Comparison, limit: float) -> str:
     else:
         sure = "and there is too little text for an interval"
     return f"Failed: the mean KL of {kl.value:.4g} nats is above {limit:g}, {sure}."
-
-
-def _refuse(message: str) -> NoReturn:
-    from rich.console import Console
-    from rich.text import Text
-
-    Console(stderr=True).print(Text("Error: ", style="bold red") + Text(message, style="red"))
-    raise typer.Exit(2)
