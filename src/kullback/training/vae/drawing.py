@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["figure"]
 
-_GREY, _LINES = "#808080", "rgba(128,128,128,0.25)"
+_GREY, _PALE, _LINES = "#808080", "rgba(128,128,128,0.45)", "rgba(128,128,128,0.25)"
 
 
 def figure(report: CollapseReport) -> Figure:
@@ -26,7 +26,7 @@ def figure(report: CollapseReport) -> Figure:
         raise MissingExtra("plotly", "plot") from None
     import plotly.graph_objects as go
 
-    drawn: Any = make_subplots(rows=1, cols=2, column_widths=[0.7, 0.3], horizontal_spacing=0.1)
+    drawn: Any = make_subplots(rows=1, cols=2, column_widths=[0.64, 0.36], horizontal_spacing=0.12)
     order = report.kl.argsort(descending=True, stable=True).tolist()
     rank = {dimension: place for place, dimension in enumerate(order)}
     for name, wanted, colour in (("active", True, BLUE), ("inactive", False, ORANGE)):
@@ -50,10 +50,11 @@ def figure(report: CollapseReport) -> Figure:
             x=["E KL(q(z|x)‖p)", "I(x; z)", "KL(q(z)‖p)"],
             y=[report.rate, *(float(part) for part in parts)],
             error_y={
-                "array": [0.0, *(_reach(part.high, part.value) for part in parts)],
-                "arrayminus": [0.0, *(_reach(part.value, part.low) for part in parts)],
+                "array": [None, *(_reach(part.high, part.value) for part in parts)],
+                "arrayminus": [None, *(_reach(part.value, part.low) for part in parts)],
+                "color": _GREY,
             },
-            marker_color=_GREY,
+            marker_color=_PALE,
             showlegend=False,
             hovertemplate="%{x}: %{y:.4g} nats<extra></extra>",
         ),
@@ -81,8 +82,16 @@ def _dress(drawn: Any, report: CollapseReport, order: list[int]) -> None:
         margin={"l": 60, "r": 20, "t": 80, "b": 50},
         height=380,
     )
-    drawn.update_xaxes(gridcolor=_LINES, zeroline=False)
-    drawn.update_yaxes(gridcolor=_LINES, zerolinecolor=_GREY, title_text="nats", rangemode="tozero")
+    drawn.update_traces(marker_line_width=0)
+    drawn.update_xaxes(showgrid=False, zeroline=False)
+    drawn.update_yaxes(
+        gridcolor=_LINES,
+        zerolinecolor=_GREY,
+        rangemode="tozero",
+        # A collapsed latent has micronats: 8×10⁻⁷, and not "800n".
+        exponentformat="power",
+    )
+    drawn.update_yaxes(title_text="nats", row=1, col=1)
     labels = {"tickmode": "array", "tickvals": list(range(len(order))), "ticktext": order}
     few = labels if len(order) <= 40 else {"showticklabels": False}
     drawn.update_xaxes(title_text="dimension, by falling KL", row=1, col=1, **few)
