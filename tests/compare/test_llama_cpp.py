@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from kullback.compare import compare
-from kullback.compare.positions import careful
+from kullback.compare.conventions import careful
 from kullback.compare.readers.llama_cpp import Codes, LlamaCppFile, decode, encode, write
 from kullback.errors import ComparisonError, FileFormatError, InputError, TokenizerMismatch
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from kullback.compare.positions import PositionBatch, llama_cpp, read_positions
+from kullback.compare.conventions import llama_cpp
+from kullback.compare.positions import PositionBatch, read_positions
 from kullback.compare.readers import Rows
 from kullback.compare.readers.hugging_face import HuggingFaceModel, tokenize
 from kullback.compare.windows import Windows, cut
