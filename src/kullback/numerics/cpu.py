@@ -36,6 +36,7 @@ __all__ = [
     "log_beta_bregman",
     "poisson",
     "shape_divergence",
+    "standard_normal",
 ]
 
 # No sums may be reordered: the splits into a high and a low part would be lost.
@@ -165,6 +166,22 @@ def laplace(result, loc_p, scale_p, loc_q, scale_q):
         _, _, rest = _exponential(-min(d, 600.0))
         apart = rest if d < 600.0 else d - 1.0
         result[i] = scales + b / c * apart if moderate else math.nan
+        whole &= moderate
+    return whole
+
+
+@cached
+def standard_normal(result, slope, mean, log_variance):
+    """KL(N(μ, eᵛ)‖N(0, 1)) = ½(eᵛ − 1 − v) + ½μ² and, if there is room, its slope ½(eᵛ − 1)."""
+    whole = True
+    sloped = slope.size > 0
+    for i in range(result.size):
+        mu, v = np.float64(mean[i]), np.float64(log_variance[i])
+        moderate = (abs(mu) < 1e150) & (abs(v) < 700.0)
+        _, change, rest = _exponential(v if moderate else 0.0)
+        result[i] = 0.5 * (rest + mu * mu) if moderate else math.nan
+        if sloped:
+            slope[i] = 0.5 * change
         whole &= moderate
     return whole
 

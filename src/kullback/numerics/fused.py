@@ -21,7 +21,7 @@ from torch.autograd import forward_ad
 
 from kullback.numerics import slopes
 
-__all__ = ["fused"]
+__all__ = ["fused", "in_reach"]
 
 Formula = Callable[..., Tensor]
 
@@ -50,7 +50,7 @@ def fused(
         The values, of the shape to which the arguments broadcast, without the last dimension for
         rows.
     """
-    if not _serves(arguments):
+    if not any(x.numel() >= _PAYS for x in arguments) or not in_reach(arguments):
         return formula(*arguments)
     if torch.is_grad_enabled() and any(x.requires_grad for x in arguments):
         if not hasattr(slopes, loop):
@@ -59,9 +59,13 @@ def fused(
     return _values(loop, formula, rows, arguments)[0]
 
 
-def _serves(arguments: Sequence[Tensor]) -> bool:
-    if not any(x.numel() >= _PAYS for x in arguments):
-        return False
+def in_reach(arguments: Sequence[Tensor]) -> bool:
+    """Whether a loop may read them: plain numbers in this machine's memory, and nobody traces.
+
+    Example:
+        >>> in_reach([torch.zeros(3)]), in_reach([torch.zeros(3, device="meta")])
+        (True, False)
+    """
     # Forward mode and dispatch modes say whether they are on in private names only.
     if (
         torch.compiler.is_compiling()

@@ -242,10 +242,87 @@ def test_mapped() -> None:
 @pytest.mark.slow
 def test_compiled_code_keeps_the_digits() -> None:
     compiled = torch.compile(gaussian_kl, fullgraph=True)
-    mean, v = torch.zeros(2, 3), torch.full((2, 3), 1e-5)
-    found = float(compiled(mean, v))
-    expected = 3 * float(truth(0.0, float(v[0, 0]))[0])
-    assert found == pytest.approx(expected, rel=1e-6)
+    parameters = leaves((torch.full((2, 3), 2e-5), torch.full((2, 3), 1e-5)))
+    found = compiled(*parameters)
+    found.backward()
+    value, of_mean, of_variance, *_ = truth(*(float(x.detach()[0, 0]) for x in parameters))
+    assert float(found.detach()) == pytest.approx(3 * float(value), rel=1e-6)
+    for x, slope in zip(parameters, (of_mean, of_variance), strict=True):
+        expected = torch.full((2, 3), float(slope) / 2)
+        assert torch.allclose(x.grad, expected, rtol=1e-6, atol=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_transformed_code_can_be_compiled() -> None:
+    def slopes(mean: Tensor, v: Tensor) -> Tensor:
+        kl = torch.func.grad(lambda x, y: gaussian_kl(x, y, reduction="sum"), argnums=1)
+        return torch.vmap(kl)(mean, v)
+
+    def change(mean: Tensor, v: Tensor) -> Tensor:
+        return torch.func.jvp(gaussian_kl, (mean, v), (mean, v))[1]
+
+    mean, v = rand(6, 3), rand(6, 3, seed=1)
+    for function in (slopes, change):
+        found = torch.compile(function, fullgraph=True)(mean, v)
+        assert torch.allclose(found, function(mean, v), rtol=1e-12, atol=0)
+
+
+class TestInOnePass:
+    """Against N(0, 1), on the CPU, a loop; against another prior, or for odd numbers, a formula."""
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("reduction", ["mean_over_samples", "per_sample", 7.0, "none"])
+    def test_the_loop_and_the_formula_agree(self, dtype: torch.dtype, reduction: Any) -> None:
+        # Every other column of a wider output, as chunks of an encoder's output are.
+        mean, v = (rand(40, 8, seed=i).to(dtype)[:, ::2] for i in range(2))
+        one, other = leaves((mean, v)), leaves((mean, v))
+        given = torch.zeros(4, dtype=dtype)
+        found = gaussian_kl(*one, reduction=reduction)
+        expected = gaussian_kl(*other, given, given, reduction=reduction)
+        assert torch.allclose(found, expected, rtol=RTOL[dtype], atol=0)
+        found.pow(2).sum().backward()
+        expected.pow(2).sum().backward()
+        for x, y in zip(one, other, strict=True):
+            assert torch.allclose(x.grad, y.grad, rtol=4 * RTOL[dtype], atol=0)  # type: ignore[arg-type]
+
+    def test_one_odd_number_is_left_to_the_formula(self) -> None:
+        v = rand(5, 3).float()
+        v[2, 1], v[3, 0] = -torch.inf, -800.0
+        parameters = leaves((torch.zeros(5, 3), v))
+        each = gaussian_kl(*parameters, reduction="none")
+        each[3, 0].backward()
+        assert each[2, 1] == math.inf
+        assert float(each[3, 0].detach()) == pytest.approx(0.5 * 799)
+        assert float(parameters[1].grad[3, 0]) == -0.5  # type: ignore[index]
+        assert torch.equal(each.isfinite().sum(), torch.tensor(14))
+
+    def test_a_slope_can_be_differentiated_when_asked_for_later(self) -> None:
+        mean, v = leaves((rand(4, 3), rand(4, 3, seed=1)))
+        value = gaussian_kl(mean, v, reduction="sum")
+        of_mean, of_variance = torch.autograd.grad(value, (mean, v), create_graph=True)
+        twice = torch.autograd.grad(of_variance.sum() + of_mean.pow(2).sum(), (mean, v))
+        assert torch.allclose(twice[0], 2 * mean, rtol=1e-15, atol=0)
+        assert torch.allclose(twice[1], 0.5 * v.exp(), rtol=1e-15, atol=0)
+
+    def test_only_what_is_asked_for_gets_a_gradient(self) -> None:
+        mean, v = rand(4, 3).requires_grad_(), rand(4, 3, seed=1)
+        gaussian_kl(mean, v).backward()
+        assert v.grad is None
+        assert torch.allclose(mean.grad, mean / 4, rtol=1e-15, atol=0)  # type: ignore[arg-type]
+
+    def test_a_batch_for_several_threads(self) -> None:
+        """More than one portion: none is left out, none is taken twice."""
+        threads = torch.get_num_threads()
+        mean, v = leaves((rand(1100, 1000).float(), rand(1100, 1000, seed=1).float()))
+        try:
+            torch.set_num_threads(3)
+            each = gaussian_kl(mean, v, reduction="none")
+        finally:
+            torch.set_num_threads(threads)
+        each.sum().backward()
+        expected = 0.5 * (v.double().expm1() - v.double() + mean.double() ** 2)
+        assert torch.allclose(each.double(), expected, rtol=1e-6, atol=1e-12)
+        assert torch.equal(mean.grad, mean)  # type: ignore[arg-type]
 
 
 class TestRefusals:

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_stack
 from torch.autograd import forward_ad
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
-from kullback.numerics import compute_dtype, exp_remainder
+from kullback.numerics import compute_dtype, exp_remainder, expm1
 from kullback.training.vae.reductions import LatentReduction, check_reduction, reduce_latents
+from kullback.training.vae.standard_normal import standard_normal_kl
 
 __all__ = ["check_gaussians", "each_gaussian_kl", "gaussian_kl"]
 
@@ -88,6 +89,13 @@ def gaussian_kl(
     given = (mean, log_variance, prior_mean, prior_log_variance)
     shape = check_gaussians(dict(zip(_NAMES, given, strict=True)))
     check_reduction(reduction, latent_dims, tuple(shape))
+    if prior_mean is None and prior_log_variance is None:
+        dtype = compute_dtype(mean, log_variance)
+        sides = mean.to(dtype), log_variance.to(dtype)
+        quick = standard_normal_kl(*sides, reduction, latent_dims)
+        # Numbers that it serves have a KL: there is nothing to look for.
+        if quick is not None:
+            return quick
     each = each_gaussian_kl(*given)
     reduced = reduce_latents(each, reduction, latent_dims)
     unseen = torch.compiler.is_compiling() or is_functorch_wrapped_tensor(reduced)
@@ -128,12 +136,9 @@ def _lost(v: Tensor, w: Tensor, d: Tensor) -> Tensor:
 
 def _remainder(d: Tensor, lost: Tensor | None) -> Tensor:
     """eᵈ − 1 − d ≥ 0, of which the exponential is that of d + lost."""
-    if (
-        torch.compiler.is_compiling()
-        # Forward mode says whether it is on in a private name only.
-        or forward_ad._current_level >= 0
-        or is_functorch_wrapped_tensor(d)
-    ):
+    # Forward mode and function transforms say whether they are on in private names only, of which
+    # the compiler knows these two.
+    if forward_ad._current_level >= 0 or peek_interpreter_stack() is not None:
         return _formula(d, lost)
     return _Remainder.apply(d, lost)  # type: ignore[no-any-return]
 
@@ -156,7 +161,7 @@ class _Remainder(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         d, lost = ctx.saved_tensors
-        slope = torch.expm1(d)
+        slope = (expm1 if torch.compiler.is_compiling() else torch.expm1)(d)
         if lost is not None:
             slope = slope + (slope + 1) * lost
         return weight * slope, None
@@ -179,8 +184,11 @@ def check_gaussians(given: Mapping[str, Tensor | None]) -> torch.Size:
                 f"{named[0][0]} is on {named[0][1].device} and {name} on {x.device}: move one, "
                 f"{name}.to({named[0][0]}.device)"
             )
+    shapes = [x.shape for _, x in named]
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
     try:
-        return torch.broadcast_shapes(*(x.shape for _, x in named))
+        return torch.broadcast_shapes(*shapes)
     except RuntimeError:
         shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in named)
         raise ShapeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from kullback.errors import InputError, ShapeError
 from kullback.numerics import accumulation_dtype
 
-__all__ = ["LatentReduction", "check_reduction", "reduce_latents"]
+__all__ = ["LatentReduction", "check_reduction", "divisor_of", "reduce_latents"]
 
 LatentReduction = (
     Literal["mean_over_samples", "mean_over_all", "sum", "per_sample", "none"] | float | Tensor
@@ -52,14 +53,23 @@ def reduce_latents(each: Tensor, reduction: LatentReduction, latent_dims: int) -
     if reduction == "none":
         return each
     wide = accumulation_dtype(each)
-    if reduction == "per_sample":
+    divisor = divisor_of(reduction, each.shape, latent_dims)
+    if divisor is None:
         latents = tuple(range(each.dim() - latent_dims, each.dim()))
         return each.sum(latents, dtype=wide).to(each.dtype) if latents else each
-    samples = math.prod(each.shape[: each.dim() - latent_dims])
-    divisors: dict[str, float] = {
+    return (each.sum(dtype=wide) / divisor).to(each.dtype)
+
+
+def divisor_of(
+    reduction: LatentReduction, shape: Sequence[int], latent_dims: int
+) -> float | Tensor | None:
+    """What the sum of all KLs is divided by; None where it is not all of them that are summed."""
+    if not isinstance(reduction, str):
+        return reduction
+    samples = math.prod(shape[: len(shape) - latent_dims])
+    divisors = {
         "mean_over_samples": samples,
-        "mean_over_all": each.numel(),
+        "mean_over_all": math.prod(shape),
         "sum": 1.0,
     }
-    divisor = divisors[reduction] if isinstance(reduction, str) else reduction
-    return (each.sum(dtype=wide) / divisor).to(each.dtype)
+    return divisors.get(reduction)
