@@ -1,0 +1,15 @@
+"""Positions on disk: written as a comparison goes, so that an interrupted one goes on.
+
+| file | what it has |
+| --- | --- |
+| `parts/part-00000.parquet`, … | positions of whole windows, each file written at once |
+| `positions.parquet` | all of them in order, once every window is there; the parts are gone then |
+
+Every file says in its metadata which run it belongs to. `schema` is how a position is written
+down, `parts` which files there are and what is missing.
+"""
+
+from kullback.compare.store.parts import PositionStore
+from kullback.compare.store.schema import read_batches
+
+__all__ = ["PositionStore", "read_batches"]

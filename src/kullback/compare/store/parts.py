@@ -1,0 +1,157 @@
+"""Which files of positions there are, whole, and of this run; and what is still to be done.
+
+A part is written beside its name and renamed onto it, so a name has a whole file or none, unless
+the disk lies; what cannot be read is deleted and its windows are done again. Parts of another run
+are never deleted: that is an error, which names what differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kullback.compare.store.schema import arrow
+from kullback.errors import InputError
+
+__all__ = ["PositionStore"]
+
+_RUN, _CHUNKS = b"kullback.run", b"kullback.chunks"
+
+
+class PositionStore:
+    """The positions of one run in a folder.
+
+    Args:
+        folder: made if it is not there.
+        run: what the numbers depend on: sides, tokens, settings, versions; JSON-ready.
+
+    Raises:
+        InputError: the folder holds another run, or cannot be written to.
+        MissingExtra: PyArrow is not installed.
+    """
+
+    def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
+        arrow()
+        self.folder = folder
+        self._run = json.dumps(run, sort_keys=True, default=str)
+        self._parts = folder / "parts"
+        self._next = 0
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the folder {str(folder)!r}: "
+                f"{(error.strerror or str(error)).lower()}; name another with --out"
+            ) from error
+        self.done = self._find()
+
+    @property
+    def table_path(self) -> Path:
+        """Where all the positions are in the end."""
+        return self.folder / "positions.parquet"
+
+    def append(self, tables: Sequence[Any], chunks: Sequence[int]) -> None:
+        """Write the positions of whole windows, of every candidate, as one part."""
+        pa = arrow()
+        table = pa.concat_tables(tables).unify_dictionaries()
+        self._write(table, chunks, self._parts / f"part-{self._next:05d}.parquet")
+        self._next += 1
+        self.done |= set(chunks)
+
+    def finish(self) -> Any:
+        """All positions in order: candidate by candidate, then as the text goes.
+
+        Written as one file, after which the parts are removed.
+        """
+        pa = arrow()
+        import pyarrow.parquet as pq
+
+        files = sorted(self._parts.glob("part-*.parquet"))
+        if not files:
+            return pq.read_table(self.table_path)
+        tables = [pq.read_table(path) for path in files]
+        if self.table_path.exists():
+            tables.append(pq.read_table(self.table_path))
+        table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
+        order = [("candidate", "ascending"), ("chunk", "ascending"), ("position", "ascending")]
+        plain = table.set_column(
+            table.schema.get_field_index("candidate"),
+            "candidate",
+            table["candidate"].cast(pa.string()),
+        )
+        table = table.take(pa.compute.sort_indices(plain, sort_keys=order))
+        self._write(table, sorted(self.done), self.table_path)
+        for path in files:
+            path.unlink()
+        self._parts.rmdir()
+        return table
+
+    def _write(self, table: Any, chunks: Sequence[int], path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        metadata = {
+            **(table.schema.metadata or {}),
+            _RUN: self._run.encode(),
+            _CHUNKS: json.dumps([int(chunk) for chunk in chunks]).encode(),
+        }
+        temporary = path.with_suffix(".writing")
+        with temporary.open("wb") as file:
+            pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    def _find(self) -> set[int]:
+        """The windows that are there; torn files and half-written ones are removed."""
+        for path in self._parts.glob("*.writing"):
+            path.unlink()
+        done: set[int] = set()
+        parts = sorted(self._parts.glob("part-*.parquet"))
+        if parts:
+            self._next = 1 + int(parts[-1].stem.removeprefix("part-"))
+        for path in [self.table_path] * self.table_path.exists() + parts:
+            metadata = self._metadata(path)
+            if metadata is None:
+                path.unlink()
+                continue
+            self._check_run(metadata[_RUN].decode(), path)
+            chunks = set(json.loads(metadata[_CHUNKS]))
+            if chunks & done:
+                # The end was reached, and the run was stopped while it cleaned up.
+                path.unlink()
+            done |= chunks
+        return done
+
+    def _metadata(self, path: Path) -> Mapping[bytes, bytes] | None:
+        """What a file says of itself, read to its end; None for a torn one."""
+        pa = arrow()
+        import pyarrow.parquet as pq
+
+        try:
+            found = pq.read_table(path).schema.metadata or {}
+        except (pa.ArrowException, OSError):
+            return None
+        if _RUN not in found or _CHUNKS not in found:
+            raise InputError(
+                f"{str(path)!r} is no file of this command: name another folder with --out"
+            )
+        return found
+
+    def _check_run(self, found: str, path: Path) -> None:
+        if found == self._run:
+            return
+        theirs, ours = json.loads(found), json.loads(self._run)
+        differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+        raise InputError(
+            f"the folder {str(self.folder)!r} holds another comparison, which differs in "
+            f"{', '.join(sorted(differing))}: name another folder with --out, or remove "
+            f"{path.name!r} and its parts"
+        )
+
+    def __repr__(self) -> str:
+        run = hashlib.sha256(self._run.encode()).hexdigest()[:8]
+        return f"PositionStore({str(self.folder)!r}, run {run}, {len(self.done)} windows)"
