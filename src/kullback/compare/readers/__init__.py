@@ -124,6 +124,10 @@ def _open_path(name: str | Path, tokenizer: Any, device: str | None, dtype: Any)
         from kullback.compare.readers.arrays import SavedArrays
 
         return SavedArrays.open(path)
+    if (path / "manifest.json").is_file() and not (path / "config.json").exists():
+        from kullback.compare.readers.recorded import RecordedReference
+
+        return RecordedReference.open(path, device)
     if not path.exists() and (isinstance(name, Path) or _looks_like_a_path(str(name))):
         raise FileFormatError(f"there is no file or folder {str(name)!r}")
     from kullback.compare.readers import hugging_face

@@ -1,0 +1,178 @@
+"""`kullback record`: run a reference once over a text, to be compared with many candidates."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kullback.cli.application import ManyFiles, app, exit_codes
+from kullback.cli.compare import Documents
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from kullback.compare.record.recording import Recording
+
+__all__ = ["record"]
+
+
+class Head(StrEnum):
+    """Where the head of the model is kept."""
+
+    stored = "stored"
+    pointer = "pointer"
+
+
+_EXAMPLES = """
+Record a reference, then compare as many candidates as you like, each alone in memory:
+
+    kullback record ./model --text docs/*.txt -o ref
+
+    kullback compare ref ./model-q8.gguf
+
+Half the space, with what that loses measured and noted:
+
+    kullback record ./model --text docs/*.txt -o ref --dtype bfloat16
+"""
+
+_text = partial(typer.Option, rich_help_panel="The text")
+_model = partial(typer.Option, rich_help_panel="The model")
+_kept = partial(typer.Option, rich_help_panel="What is kept")
+
+
+@app.command(cls=ManyFiles, epilog=_EXAMPLES)
+def record(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model folder, a hub name or a GGUF file.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        _kept(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="The folder to write: new, empty, or with this recording begun.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        list[Path],
+        _text(
+            metavar="FILE…",
+            help="Text to record on, one file or several; after the model.",
+            show_default=False,
+        ),
+    ],
+    documents: Annotated[
+        Documents,
+        _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
+    ] = Documents.files,
+    context: Annotated[int, _text(min=2, metavar="TOKENS", help="Length of a chunk.")] = 512,
+    warmup: Annotated[
+        int | None,
+        _text(
+            min=0,
+            metavar="TOKENS",
+            help="Context in a chunk before a position counts, by default 256.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, _text(min=1, metavar="TOKENS", help="Stop after so many.")
+    ] = None,
+    as_llama_cpp: Annotated[
+        bool, _text("--as-llama-cpp", help="Cut the text as llama.cpp does.")
+    ] = False,
+    batch: Annotated[
+        int | None, _model(min=1, metavar="CHUNKS", help="How many to run at once.")
+    ] = None,
+    device: Annotated[
+        str | None, _model(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        _kept(
+            metavar="NAME",
+            help="Store hidden states in bfloat16 or float16; by default as the model has them.",
+        ),
+    ] = None,
+    head: Annotated[
+        Head,
+        _kept(
+            metavar="stored|pointer",
+            help="Keep the model's head in DIR, or point to the model's file.",
+        ),
+    ] = Head.stored,
+    top_k: Annotated[
+        int | None,
+        _kept(
+            min=1,
+            metavar="K",
+            help="Keep the K largest probabilities in place of hidden states.",
+        ),
+    ] = None,
+) -> None:
+    """Run MODEL once over a text and keep what it says, as a REFERENCE for `kullback compare`.
+
+    Keeps the last hidden states, from which the head makes every logit again. A recording that
+    was stopped goes on when the same command is given again.
+    """
+    options = {
+        "text": text,
+        "documents": documents.value,
+        "context": context,
+        "warmup": warmup,
+        "max_tokens": max_tokens,
+        "as_llama_cpp": as_llama_cpp,
+        "batch": batch,
+        "device": device,
+        "dtype": dtype,
+        "head": head.value,
+        "top_k": top_k,
+    }
+    with exit_codes():
+        _run(model, out, options)
+
+
+def _run(model: str, out: Path, options: dict[str, object]) -> None:
+    from rich.console import Console
+
+    from kullback.compare import record as room
+    from kullback.report.terminal import progress_bar
+
+    with progress_bar(Console(stderr=True)) as progress:
+        found = room.record(model, out, progress=progress, **options)  # type: ignore[arg-type]
+    Console().print(_summary(found))
+
+
+def _summary(found: Recording) -> Text:
+    from rich.text import Text
+
+    manifest, positions = found.manifest, found.positions
+    kept = (
+        f"the {manifest.width} largest probabilities"
+        if manifest.kind == "top-k"
+        else f"hidden states in {manifest.dtype}"
+    )
+    lines = [
+        f"{positions:,} positions of {found.tokens:,} tokens in {found.folder}: {kept}, "
+        f"{found.bytes / positions:,.0f} bytes a position, and {found.bytes_once / 1e6:,.1f} MB "
+        "once."
+    ]
+    if found.reused:
+        lines.append(f"{found.reused:,} of the positions were there from an earlier run.")
+    if manifest.rounding is not None:
+        lines.append(
+            f"Rounding {manifest.model_dtype} to {manifest.dtype} loses "
+            f"{manifest.rounding['kl_mean']:.2g} nats per token on average, at most "
+            f"{manifest.rounding['kl_max']:.2g}."
+        )
+    if manifest.kind == "top-k":
+        lines.append("A comparison with it gives lower bounds.")
+    return Text("\n".join([*lines, f"Next: kullback compare {found.folder} CANDIDATE"]))
