@@ -94,12 +94,15 @@ def test_lower_end_is_attained(full: str, apart: float, seed: int) -> None:
     p, q = pair(rng, 40, apart)
     k_p, k_q = rng.integers(2, 10, size=2)
     P, Q = truncated(p, k_p, np.zeros(40, bool)), truncated(q, k_q, np.zeros(40, bool))
-    P, Q = (Knowledge(np.log(p)) if full == "P" else P), (Knowledge(np.log(q)) if full == "Q" else Q)
+    P, Q = (
+        (Knowledge(np.log(p)) if full == "P" else P),
+        (Knowledge(np.log(q)) if full == "Q" else Q),
+    )
     P, Q = joint(P, Q)
     vocabulary = 40 if full != "neither" else 1_000_000
     bounds = kl_bounds(P, Q, vocabulary=vocabulary)
     others = vocabulary - len(P.log_probs)
-    sides = [boxes(side, vocabulary, "") for side in (P, Q)]
+    sides = boxes(P, vocabulary, "P"), boxes(Q, vocabulary, "Q")
     mu, beta = _multipliers(*sides, others > 0)
     p_listed, q_listed = sides[0].listed, sides[1].listed
     x, y = sides[0].low.copy(), sides[1].low.copy()

@@ -36,9 +36,7 @@ def upper_bound(p: Boxes, q: Boxes, others: float) -> float:
     return total
 
 
-def greatest(
-    p_low: np.ndarray, p_high: np.ndarray, q_low: np.ndarray, q_high: np.ndarray
-) -> float:
+def greatest(p_low: np.ndarray, p_high: np.ndarray, q_low: np.ndarray, q_high: np.ndarray) -> float:
     """Σ of the greatest p log(p/q) − p + q in each box, which a corner attains."""
     corners = [bregman(p, q) for p in (p_low, p_high) for q in (q_low, q_high)]
     return float(np.max(corners, axis=0).sum())
