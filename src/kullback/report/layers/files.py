@@ -65,7 +65,7 @@ def write_layers(effects: LayerEffects, folder: Path) -> None:
 def page(effects: LayerEffects) -> str:
     """The picture, the ranking and the notes as one HTML page."""
     picture = figure(effects).to_html(
-        full_html=False, include_plotlyjs=True, config={"displaylogo": False, "responsive": True}
+        full_html=False, include_plotlyjs=True, config={"displayModeBar": False, "responsive": True}
     )
     lines = "".join(f"<li>{escape(note[:1].upper() + note[1:])}</li>" for note in notes(effects))
     return (

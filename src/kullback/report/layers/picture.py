@@ -25,7 +25,8 @@ _KINDS = ("attention", "MLP", "norms", "embedding", "mixer", "head", "other", "l
 def figure(effects: LayerEffects) -> Figure:
     """Bars with intervals above, below them the sum of all bars so far beside the whole's KL.
 
-    Raises `MissingExtra` without Plotly.
+    What is equal in both models has no bar and no place on the axis. Raises
+    `MissingExtra` without Plotly.
     """
     try:
         from plotly.subplots import make_subplots
@@ -35,12 +36,13 @@ def figure(effects: LayerEffects) -> Figure:
     drawn: Any = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.6, 0.4]
     )
-    places = list(dict.fromkeys(_place(effect) for effect in effects.effects))
+    measured = [effect for effect in effects.effects if not effect.equal]
+    places = list(dict.fromkeys(_place(effect) for effect in measured))
     for kind, colour in zip(_KINDS, itertools.cycle(_COLOURS)):
-        chosen = [effect for effect in effects.effects if effect.kind == kind]
+        chosen = [effect for effect in measured if effect.kind == kind]
         if chosen:
             drawn.add_trace(_bars(kind, chosen, colour), row=1, col=1)
-    for trace in _running(effects, places):
+    for trace in _running(effects, measured, places):
         drawn.add_trace(trace, row=2, col=1)
     _dress(drawn, effects, places)
     return drawn
@@ -92,11 +94,11 @@ def _reach(high: float, low: float) -> float | None:
     return high - low if math.isfinite(high - low) else None
 
 
-def _running(effects: LayerEffects, places: list[str]) -> list[Any]:
+def _running(effects: LayerEffects, measured: list[Effect], places: list[str]) -> list[Any]:
     import plotly.graph_objects as go
 
     sums = dict.fromkeys(places, 0.0)
-    for effect in effects.effects:
+    for effect in measured:
         sums[_place(effect)] += effect.kl.value
     heights = [_finite(height) for height in itertools.accumulate(sums.values())]
     hover = "up to %{x}: %{y:.4g} nats<extra></extra>"
