@@ -76,6 +76,7 @@ def test_defaults(calls: list[dict[str, Any]]) -> None:
             "quantize": None,
             "as_llama_cpp": False,
             "confidence": 0.95,
+            "out": None,
         }
     ]
     assert "loses 0.0200 nats per token" in result.stdout
@@ -102,6 +103,7 @@ def test_options_are_passed_on(calls: list[dict[str, Any]]) -> None:
             "quantize": "int4",
             "as_llama_cpp": True,
             "confidence": 0.9,
+            "out": None,
         }
     ]
 
@@ -290,3 +292,23 @@ def test_a_missing_file_from_end_to_end(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: ")
     assert "gone.npy" in "".join(result.stderr.split())
+
+
+def test_several_candidates_are_ranked_and_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 8))
+    for name, noise in (("p", 0.0), ("near", 0.01), ("far", 0.5)):
+        logits = rows + noise * rng.normal(size=rows.shape)
+        ids = np.repeat(np.arange(8), 5)
+        np.savez(tmp_path / f"{name}.npz", logits=logits, documents=ids)
+    names = [tmp_path / f"{name}.npz" for name in ("p", "far", "near")]
+    result = run("compare", *names, "--out", tmp_path / "out", "--fail-above", "0.05")
+    assert result.exit_code == 1, result.output
+    assert result.stdout.index("near.npz") < result.stdout.index("far.npz")
+    assert "more than" in result.stdout
+    assert "Failed, " in result.stderr
+    assert "near" not in result.stderr
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    found = [Path(candidate["name"]).stem for candidate in summary["candidates"]]
+    assert found == ["near", "far"]
+    assert (tmp_path / "out" / "positions.parquet").exists()

@@ -13,7 +13,7 @@ import typer
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 
 if TYPE_CHECKING:
-    from kullback.results import Comparison
+    from kullback.results import Comparison, Ranking
 
 __all__ = ["compare"]
 
@@ -44,6 +44,10 @@ What 4 bits would lose, as a check that fails above 0.05 nats:
     kullback compare ./model --quantize int4 --text book.txt \\
         --documents paragraphs --fail-above 0.05 --json report.json
 
+Which of several loses least, with every position and the report kept in a folder:
+
+    kullback compare ./model q8.gguf q6.gguf q4.gguf --text docs/*.txt --out runs/quants
+
 Two files of logits that llama.cpp wrote, counted as llama.cpp does:
 
     kullback compare base.kld q4.kld --as-llama-cpp
@@ -65,11 +69,11 @@ def compare(
             show_default=False,
         ),
     ],
-    candidate: Annotated[
-        str | None,
+    candidates: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="CANDIDATE",
-            help="What stands in for it, of the same kinds; or give --quantize.",
+            metavar="CANDIDATE…",
+            help="What stands in for it, of the same kinds, one or several; or give --quantize.",
             show_default=False,
         ),
     ] = None,
@@ -123,6 +127,14 @@ def compare(
         float, _result(min=0.5, max=0.9999, metavar="LEVEL", help="Of the intervals.")
     ] = 0.95,
     bits: Annotated[bool, _result("--bits", help="Print bits in place of nats.")] = False,
+    out: Annotated[
+        Path | None,
+        _result(
+            metavar="DIR",
+            help="Keep every position and the report there; the same command goes on where an "
+            "interrupted one stopped.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         _result("--json", metavar="FILE", help="Write the result to FILE too, in nats."),
@@ -133,10 +145,11 @@ def compare(
 ) -> None:
     """How much of what REFERENCE knows does CANDIDATE lose, on this text?
 
-    Runs both over the same tokens and prints KL(reference‖candidate) per token and its kin,
+    Runs all over the same tokens and prints KL(reference‖candidate) per token and its kin,
     each with an interval that respects that tokens of one document are alike.
     """
-    _check_sides(candidate, quantize)
+    candidates = candidates or []
+    _check_sides(candidates, quantize)
     _check_limit(fail_above)
     options = {
         "text": text or None,
@@ -151,11 +164,14 @@ def compare(
         "quantize": None if quantize is None else quantize.value,
         "as_llama_cpp": as_llama_cpp,
         "confidence": confidence,
+        "out": out,
     }
     with exit_codes():
-        result = _run(reference, candidate, options, json_file, bits)
-    if fail_above is not None and not result.kl.value <= fail_above:
-        typer.echo(_verdict(result, fail_above), err=True)
+        result = _run(reference, candidates, options, json_file, bits)
+    failed = [] if fail_above is None else _above(result, fail_above)
+    for verdict in failed:
+        typer.echo(verdict, err=True)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -164,40 +180,60 @@ def _check_limit(fail_above: float | None) -> None:
         refuse("--fail-above nan is no limit: give a number of nats, such as 0.05")
 
 
-def _check_sides(candidate: str | None, quantize: Quantization | None) -> None:
-    if candidate is None and quantize is None:
+def _check_sides(candidates: list[str], quantize: Quantization | None) -> None:
+    if not candidates and quantize is None:
         refuse(
             "there is nothing to compare the reference with: give a CANDIDATE, or --quantize "
             "int8 to see what quantising the reference would lose"
         )
-    if candidate is not None and quantize is not None:
+    if candidates and quantize is not None:
         refuse(
-            f"both a CANDIDATE ({candidate}) and --quantize {quantize.value} were given: leave "
+            f"both a CANDIDATE ({candidates[0]}) and --quantize {quantize.value} were given: leave "
             "one out"
         )
 
 
 def _run(
     reference: str,
-    candidate: str | None,
+    candidates: list[str],
     options: dict[str, Any],
     json_file: Path | None,
     bits: bool,
-) -> Comparison:
+) -> Comparison | Ranking:
     from rich.console import Console
 
     from kullback.compare import compare
+    from kullback.report.folder import write_folder
     from kullback.report.json_file import check_writable, write_json
+    from kullback.report.ranking import print_ranking
     from kullback.report.terminal import print_comparison, progress_bar
+    from kullback.results import Ranking
 
     if json_file is not None:
         check_writable(json_file)
+    candidate = candidates if len(candidates) > 1 else candidates[0] if candidates else None
     with progress_bar(Console(stderr=True)) as progress:
         result = compare(reference, candidate, progress=progress, **options)
     if json_file is not None:
         write_json(result, json_file)
-    print_comparison(result, Console(), bits=bits)
+    if options["out"] is not None:
+        write_folder(result, options["out"])
+    show = print_ranking if isinstance(result, Ranking) else print_comparison
+    show(result, Console(), bits=bits)
     return result
+
+
+def _above(result: Comparison | Ranking, limit: float) -> list[str]:
+    """Why the run fails, for every candidate above `limit` nats."""
+    from kullback.results import Comparison
+
+    if isinstance(result, Comparison):
+        return [] if result.kl.value <= limit else [f"Failed: {_verdict(result, limit)}"]
+    return [
+        f"Failed, {name}: {_verdict(found, limit)}"
+        for name, found in result.comparisons.items()
+        if not found.kl.value <= limit
+    ]
 
 
 def _verdict(result: Comparison, limit: float) -> str:
@@ -208,4 +244,4 @@ def _verdict(result: Comparison, limit: float) -> str:
         sure = f"but its interval [{kl.low:.4g}, {kl.high:.4g}] reaches below: more text would tell"
     else:
         sure = "and there is too little text for an interval"
-    return f"Failed: the mean KL of {kl.value:.4g} nats is above {limit:g}, {sure}."
+    return f"the mean KL of {kl.value:.4g} nats is above {limit:g}, {sure}."

@@ -1,15 +1,15 @@
 """How much of what a reference model knows does a candidate lose, on this text?
 
-Both sides run over the same tokens, one batch of windows at a time; a kernel reads the two
+All sides run over the same tokens, one batch of windows at a time; a kernel reads the two
 rows of logits at each scored position once, and everything reported is folded from that. The
 sides may be models or what models left on disk, see `kullback.compare.readers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +17,12 @@ import torch
 from kullback.errors import InputError
 
 if TYPE_CHECKING:
+    from kullback.compare.accumulate import Accumulator
     from kullback.compare.documents import Splitting, Text
     from kullback.compare.readers import Source
+    from kullback.compare.run import Pass
     from kullback.compare.windows import Windows
-    from kullback.results import Comparison
+    from kullback.results import Comparison, Ranking
 
 __all__ = ["compare"]
 
@@ -42,14 +44,16 @@ def compare(
     tokenizer: Any = None,
     as_llama_cpp: bool = False,
     confidence: float = 0.95,
+    out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Comparison:
+) -> Comparison | Ranking:
     """KL(reference‖candidate) and its kin over the positions of a text, in nats per position.
 
     Args:
         reference: a model folder, a hub name, a GGUF file, a llama.cpp base-logits file, saved
             logits, a (model, tokenizer) pair, or a model with `tokenizer=`.
-        candidate: what stands in for it, of the same kinds; or leave it out and give `quantize`.
+        candidate: what stands in for it, of the same kinds, or a list of such; or leave it out
+            and give `quantize`.
         text: a string, a `pathlib.Path`, or a sequence of these. Saved files bring their own
             tokens and take no text.
         documents: how an item of text splits: "files" (the default), "lines", "paragraphs" or
@@ -67,7 +71,12 @@ def compare(
         tokenizer: for models that are passed without one; it serves both sides.
         as_llama_cpp: cut the text and sum the divergence as llama.cpp does.
         confidence: of the intervals.
+        out: a folder to keep every position in, as `positions.parquet`; the same call goes on
+            where an interrupted one stopped. It needs PyArrow: `kullback[report]`.
         progress: called as `progress(done, total)` with numbers of positions.
+
+    Returns:
+        A `Comparison`, or for a list of candidates a `Ranking`.
 
     Raises:
         ComparisonError: the sides do not line up, the text is too short, a file is damaged.
@@ -85,14 +94,18 @@ def compare(
     """
     from kullback.compare.intervals import check_confidence
     from kullback.compare.readers.placement import pick_device, pick_dtype
+    from kullback.compare.run import seeded
+    from kullback.compare.sides import open_sides, windows_for
 
     check_confidence(confidence)
     pick_dtype(dtype, None)
-    with _seeded(seed, pick_device(device)):
+    several = isinstance(candidate, list)
+    given = candidate if several else [] if candidate is None else [candidate]
+    with seeded(seed, pick_device(device)):
         options = {"tokenizer": tokenizer, "device": device, "dtype": dtype}
-        p, q = _open_sides(reference, candidate, quantize, options)
+        p, candidates = open_sides(reference, given, quantize, options)
         cutting = {"documents": documents, "context": context, "warmup": warmup}
-        windows = _windows(p, q, text, cutting, max_tokens, as_llama_cpp)
+        windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
         settings = {
             "context": windows.context,
             "warmup": windows.warmup,
@@ -100,140 +113,113 @@ def compare(
             "max_tokens": max_tokens,
             "documents": None if p.windows is not None else documents or "files",
         }
-        return _fold(p, q, windows, batch, as_llama_cpp, confidence, settings, progress)
+        plan = _planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
+        provenances = _provenances(plan, settings)
+        found, _ = plan.run(_store(out, provenances), progress)
+    comparisons = _comparisons(plan, found, provenances, confidence)
+    if not several:
+        return next(iter(comparisons.values()))
+    from kullback.compare.ranking import ranking_from
+
+    sizes = {name: side.source.provenance().get("bytes") for name, side in plan.candidates.items()}
+    return ranking_from(comparisons, found, sizes, confidence=confidence)
 
 
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's generators begin at `seed` inside, and are as they were afterwards."""
-    if not -(2**63) <= seed < 2**64:
-        raise InputError(f"seed={seed} does not fit 64 bits: choose one below 2**64")
-    gpus = range(torch.cuda.device_count()) if device.type == "cuda" else ()
-    with torch.random.fork_rng(devices=gpus):
-        torch.manual_seed(seed)
-        yield
-
-
-def _fold(
+def _planned(
     p: Source,
-    q: Source,
+    candidates: list[Source],
     windows: Windows,
     batch: int | None,
     as_llama_cpp: bool,
-    confidence: float,
-    settings: dict[str, Any],
-    progress: Callable[[int, int], None] | None,
-) -> Comparison:
-    """One pass over the positions of `windows`, and what it adds up to."""
-    from kullback.compare.accumulate import Accumulator, comparison_from
+    top: int,
+) -> Pass:
     from kullback.compare.alignment import shared_events
-    from kullback.compare.positions import read_positions
+    from kullback.compare.positions import Reading, Side
+    from kullback.compare.run import Pass
+    from kullback.compare.sides import names_of
 
-    events = shared_events(p, q, windows)
-    accumulator, done = Accumulator(), 0
-    for part in read_positions(
-        p, q, windows, events=events, batch=_batch(batch, q), as_llama_cpp=as_llama_cpp
-    ):
-        accumulator.update(part)
-        done += len(part)
-        if progress is not None:
-            progress(done, windows.scored)
-    comparison = comparison_from(
-        accumulator,
-        convention="llama.cpp" if as_llama_cpp else "careful",
-        documents=windows.documents,
-        provenance=_provenance(p, q, windows, settings),
+    return Pass(
+        reference=p,
+        candidates={
+            name: Side(q, shared_events(p, q, windows))
+            for name, q in zip(names_of(candidates), candidates, strict=True)
+        },
+        windows=windows,
+        batch=_batch(batch, candidates),
+        reading=Reading(as_llama_cpp, top),
+        text_of=_text_of(p, candidates),
+    )
+
+
+def _store(out: str | Path | None, provenances: Mapping[str, Any]) -> Any:
+    if out is None:
+        return None
+    from kullback.compare.store import PositionStore
+
+    return PositionStore(Path(out), provenances)
+
+
+def _comparisons(
+    plan: Pass,
+    found: Mapping[str, Accumulator],
+    provenances: Mapping[str, Any],
+    confidence: float,
+) -> dict[str, Comparison]:
+    from kullback.compare.accumulate import comparison_from
+
+    comparisons = {}
+    for name, side in plan.candidates.items():
         # A source may stand on both sides.
-        notes=list(dict.fromkeys([*windows.notes, *p.notes, *q.notes])),
-        confidence=confidence,
-    )
-    return replace(comparison, notes=(*comparison.notes, *_column_notes(comparison, events)))
-
-
-def _open_sides(
-    reference: Any, candidate: Any, quantize: str | None, options: dict[str, Any]
-) -> tuple[Source, Source]:
-    from kullback.compare.readers import open_source
-
-    if (candidate is None) == (quantize is None):
-        raise InputError("give either a candidate or quantize=, and not both")
-    p = open_source(reference, **options)
-    if quantize is None:
-        q = open_source(candidate, **options)
-        unused = [name for name in ("device", "dtype") if options[name] is not None]
-        if p.windows is not None and q.windows is not None and unused:
-            raise InputError(f"two files need no model: leave out {' and '.join(unused)}")
-        return p, q
-    if p.windows is not None:
-        raise InputError(
-            f"quantize={quantize!r} needs a model to quantise, and {p.name!r} is a file of logits"
+        notes = [*plan.windows.notes, *plan.reference.notes, *side.source.notes]
+        comparison = comparison_from(
+            found[name],
+            convention="llama.cpp" if plan.reading.as_llama_cpp else "careful",
+            documents=plan.windows.documents,
+            provenance=provenances[name],
+            notes=list(dict.fromkeys(notes)),
+            confidence=confidence,
         )
-    from kullback.compare.quantize import quantized
-    from kullback.compare.readers.hugging_face import HuggingFaceModel
-
-    assert isinstance(p, HuggingFaceModel)
-    return p, quantized(p, quantize)
+        lumped = _column_notes(comparison, side.events)
+        comparisons[name] = replace(comparison, notes=(*comparison.notes, *lumped))
+    return comparisons
 
 
-def _windows(
-    p: Source,
-    q: Source,
-    text: Text | None,
-    cutting: dict[str, Any],
-    max_tokens: int | None,
-    as_llama_cpp: bool,
-) -> Windows:
-    from kullback.compare.alignment import windows_of_saved, windows_of_text
-    from kullback.compare.windows import first_tokens
-
-    if p.windows is not None:
-        given = {"text": text, **cutting}
-        unused = [name for name, value in given.items() if value is not None]
-        if unused:
-            raise InputError(
-                f"{p.name!r} brings its own tokens, already cut: leave out {', '.join(unused)}"
-            )
-        return first_tokens(windows_of_saved(p, q), max_tokens)
-    context = 512 if cutting["context"] is None else cutting["context"]
-    warmup = cutting["warmup"]
-    if as_llama_cpp and warmup not in (None, context // 2):
-        raise InputError(
-            f"warmup={warmup} does not go with as_llama_cpp, which scores the second half of each "
-            "chunk: leave it out"
-        )
-    windows = windows_of_text(
-        p,
-        q,
-        text,
-        cutting["documents"] or "files",
-        context=context,
-        warmup=256 if warmup is None else warmup,
-        as_llama_cpp=as_llama_cpp,
-    )
-    return first_tokens(windows, max_tokens)
-
-
-def _batch(batch: int | None, candidate: Source) -> int:
+def _batch(batch: int | None, candidates: list[Source]) -> int:
     if batch is None:
         # One window of a few hundred tokens fills a processor, but not a GPU.
-        model = getattr(candidate, "model", None)
-        return 1 if model is None or model.device.type == "cpu" else 8
+        models = [getattr(side, "model", None) for side in candidates]
+        return 1 if any(m is None or m.device.type == "cpu" for m in models) else 8
     if batch < 1:
         raise InputError(f"batch={batch}: at least one window goes through at a time")
     return batch
 
 
-def _provenance(p: Source, q: Source, windows: Windows, settings: dict[str, Any]) -> dict[str, Any]:
+def _text_of(p: Source, candidates: list[Source]) -> Callable[[int], str] | None:
+    """What a token says, where a side has a tokeniser."""
+    from functools import cache
+
+    tokenizers = [side.tokenizer for side in (p, *candidates) if side.tokenizer is not None]
+    if not tokenizers:
+        return None
+    return cache(lambda token: tokenizers[0].decode([token]))
+
+
+def _provenances(plan: Pass, settings: dict[str, Any]) -> dict[str, Any]:
+    """For each candidate, what its numbers depend on."""
     from kullback.compare.provenance import token_stream_hash, versions, vocabulary_hash
 
-    tokenizer = p.tokenizer or q.tokenizer
-    return {
-        "reference": p.provenance(),
-        "candidate": q.provenance(),
-        "tokenizer": None if tokenizer is None else vocabulary_hash(tokenizer.get_vocab()),
-        "token_stream": token_stream_hash(windows),
+    sides = [plan.reference, *(side.source for side in plan.candidates.values())]
+    tokenizers = [side.tokenizer for side in sides if side.tokenizer is not None]
+    shared = {
+        "tokenizer": vocabulary_hash(tokenizers[0].get_vocab()) if tokenizers else None,
+        "token_stream": token_stream_hash(plan.windows),
         "versions": versions(["torch", "transformers", "numba", "gguf"]),
         **settings,
+    }
+    reference = plan.reference.provenance()
+    return {
+        name: {"reference": reference, "candidate": side.source.provenance(), **shared}
+        for name, side in plan.candidates.items()
     }
 
 

@@ -21,7 +21,7 @@ from kullback.compare.sketch import QuantileSketch
 from kullback.errors import TextError
 from kullback.results import PERCENTILES, Comparison, ConfidenceBin, Estimate
 
-__all__ = ["Accumulator", "Worst", "comparison_from"]
+__all__ = ["Accumulator", "Worst", "clusters_of", "comparison_from"]
 
 MIN_EFFECTIVE_DOCUMENTS = 5.0
 """Below this many documents (effectively: unequal lengths count for fewer) intervals cluster by
@@ -106,7 +106,7 @@ def comparison_from(
     intervals.check_confidence(confidence)
     if not accumulator.positions:
         raise TextError("no position was scored: give more text, or fewer tokens of warmup")
-    clusters, clustered_by = _clusters(accumulator)
+    clusters, clustered_by = clusters_of(accumulator)
 
     def positive(name: str) -> Estimate:
         infinite = clusters.count(f"{name}_infinite") if f"{name}_infinite" in clusters else 0
@@ -147,7 +147,8 @@ def comparison_from(
     )
 
 
-def _clusters(accumulator: Accumulator) -> tuple[Clusters, str]:
+def clusters_of(accumulator: Accumulator) -> tuple[Clusters, str]:
+    """Sums over documents, or over chunks where the documents are too few; and which it is."""
     by_document = accumulator.table.by_document()
     if intervals.effective_clusters(by_document.sizes) >= MIN_EFFECTIVE_DOCUMENTS:
         return by_document, "document"

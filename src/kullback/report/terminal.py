@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from kullback.report.cells import cells, short
 from kullback.report.layout import Fitting, table_of
 from kullback.results import Comparison, ConfidenceBin, Estimate
 
@@ -80,14 +81,14 @@ def headline(comparison: Comparison, *, bits: bool = False) -> str:
         )
     if kl.value == 0 and comparison.percentiles["max"] == 0:
         return f"{where} the candidate loses nothing: KL is exactly 0 at every one."
-    value, interval = _cells(kl, scale)
+    value, interval = cells(kl, scale)
     loss = f"{where} the candidate loses {value} {unit} per token {interval or '(no interval)'}."
-    share, share_interval = _cells(comparison.same_top, 100)
+    share, share_interval = cells(comparison.same_top, 100)
     top = f"Its top token is the reference's at {share} % of them {share_interval}".rstrip()
     ratio = comparison.perplexity_ratio
     if ratio is None:
         return f"{loss} {top}."
-    times, times_interval = _cells(ratio)
+    times, times_interval = cells(ratio)
     return (
         f"{loss} {top}, and its perplexity is {times} times as high {times_interval}".rstrip() + "."
     )
@@ -153,7 +154,7 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
         if estimate is None:
             table.add_row(name, "–", "", "next token unknown")
             continue
-        value, interval = _cells(estimate, factor, digits)
+        value, interval = cells(estimate, factor, digits)
         mark = "" if estimate.trusted or not interval else " ?"
         absent = "none" if math.isfinite(estimate.value) else "see below"
         table.add_row(name, value, suffix, escape(interval or absent) + mark)
@@ -165,7 +166,7 @@ def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
     table = table_of(f"Percentiles of the KL over positions, {unit}", padding=0)
     for title in _PERCENTILE_TITLES.values():
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_row(*(_short(comparison.percentiles[key] * scale) for key in _PERCENTILE_TITLES))
+    table.add_row(*(short(comparison.percentiles[key] * scale) for key in _PERCENTILE_TITLES))
     return table
 
 
@@ -186,7 +187,7 @@ def _confidence_row(part: ConfidenceBin, scale: float) -> tuple[str, ...]:
     name = f"{part.low:g}–{part.high:g}"
     if not part.positions:
         return name, "0.0 %", "–", "", "–", "–"
-    value, interval = _cells(part.kl, scale)
+    value, interval = cells(part.kl, scale)
     return (
         name,
         f"{part.share:.1%}".replace("%", " %"),
@@ -229,44 +230,6 @@ def _notes(comparison: Comparison) -> Table:
 
 def _sentence(note: str) -> str:
     return note[:1].upper() + note[1:].rstrip(".") + "."
-
-
-def _cells(estimate: Estimate, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:
-    """Value and interval to the same place; an interval that cannot be formed is ''.
-
-    The place is that of `digits` digits of the value or two of the interval's width, whichever
-    is finer, so that a ratio near 1 still shows how it differs.
-    """
-    value, low, high = (scale * x for x in (estimate.value, estimate.low, estimate.high))
-    if not math.isfinite(value):
-        return _short(value), ""
-    if value == low == high:
-        return _short(value), f"[{_short(low)}, {_short(high)}]"
-    wanted = [digits - 1 - _magnitude(value)] if value else [digits - 1]
-    if high > low and math.isfinite(high):
-        wanted.append(1 - _magnitude(high - low))
-    form = f",.{max(*wanted, 0)}f" if abs(value) >= 1e-4 or not value else ".2e"
-    if math.isnan(low) or math.isnan(high):
-        return f"{value:{form}}", ""
-    # An end that is orders of magnitude away would drag its digits or its zeros along.
-    ends = (
-        f"{end:{form}}" if 0.01 * abs(value) <= abs(end) <= 100 * abs(value) else _short(end)
-        for end in (low, high)
-    )
-    return f"{value:{form}}", f"[{', '.join(ends)}]"
-
-
-def _magnitude(value: float) -> int:
-    return math.floor(math.log10(abs(value)))
-
-
-def _short(value: float) -> str:
-    """At most seven characters."""
-    if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "–")
-    if value == 0:
-        return "0"
-    return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
 
 
 def _percent(confidence: float) -> str:

@@ -1,0 +1,189 @@
+"""Positions on disk: a run that was stopped goes on, with the numbers of one that was not."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from kullback.compare import compare, run
+from kullback.compare.readers.hugging_face import HuggingFaceModel
+from kullback.compare.store import PositionStore, read_batches
+from kullback.compare.store.schema import table_of
+from kullback.errors import InputError
+from synthetic import part, positions
+
+from .conftest import TEXT
+
+MakeModel = Callable[..., HuggingFaceModel]
+TEXTS = [TEXT, TEXT[40:], TEXT[::-1], TEXT[20:140]]
+
+
+class Stopped(Exception):
+    pass
+
+
+def compared(p: Any, q: Any, out: Path | None = None, stop_after: int | None = None) -> Any:
+    calls = []
+
+    def progress(done: int, total: int) -> None:
+        calls.append(done)
+        if stop_after is not None and len(calls) > stop_after:
+            raise Stopped
+
+    return compare(p, q, text=TEXTS, context=32, warmup=8, out=out, progress=progress)
+
+
+def numbers(comparison: Any) -> dict[str, Any]:
+    found = comparison.to_dict()
+    del found["provenance"]
+    return found
+
+
+@pytest.fixture
+def part_for_each_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_PART_SECONDS", -1.0)
+
+
+@pytest.mark.usefixtures("part_for_each_group")
+def test_a_run_goes_on_where_it_stopped(make_model: MakeModel, tmp_path: Path) -> None:
+    p, q = make_model(), make_model(seed=1)
+    whole = compared(p, q, tmp_path / "whole")
+    for stop_after in (0, 3, 4):
+        with pytest.raises(Stopped):
+            compared(p, q, tmp_path / "stopped", stop_after=stop_after)
+    read = []
+
+    def rows(windows: Any, rows: Any = q.rows) -> Any:
+        read.extend(window.chunk for window in windows)
+        return rows(windows)
+
+    object.__setattr__(q, "rows", rows)
+    found = compared(p, q, tmp_path / "stopped")
+    # To the last bit: what is folded is the same table.
+    assert numbers(found) == numbers(whole)
+    assert 0 < len(read) < whole.chunks
+    tables = [pq.read_table(tmp_path / name / "positions.parquet") for name in ("whole", "stopped")]
+    assert tables[0].equals(tables[1])
+    assert not list((tmp_path / "stopped").glob("parts*"))
+
+
+def test_what_is_kept_is_what_was_read(make_model: MakeModel, tmp_path: Path) -> None:
+    p, q = make_model(), make_model(seed=1)
+    kept, passed = numbers(compared(p, q, tmp_path)), numbers(compared(p, q))
+    for name in ("kl", "js", "same_top"):
+        assert kept[name]["mean"] == pytest.approx(passed[name]["mean"], rel=1e-12)
+        assert kept[name]["low"] == pytest.approx(passed[name]["low"], rel=1e-9)
+
+
+def test_a_finished_run_is_read_again(make_model: MakeModel, tmp_path: Path) -> None:
+    p, q = make_model(), make_model(seed=1)
+    first = compared(p, q, tmp_path)
+    before = (tmp_path / "positions.parquet").stat().st_mtime_ns
+    assert numbers(compared(p, q, tmp_path, stop_after=0)) == numbers(first)
+    assert (tmp_path / "positions.parquet").stat().st_mtime_ns == before
+
+
+def test_another_run_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
+    compared(make_model(), make_model(seed=1), tmp_path)
+    with pytest.raises(InputError, match="holds another comparison, which differs in"):
+        compared(make_model(), make_model(seed=2), tmp_path)
+
+
+@pytest.mark.usefixtures("part_for_each_group")
+@pytest.mark.parametrize("damage", ["torn", "half-written", "empty"])
+def test_a_torn_part_is_done_again(make_model: MakeModel, tmp_path: Path, damage: str) -> None:
+    p, q = make_model(), make_model(seed=1)
+    whole = compared(p, q, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        compared(p, q, tmp_path / "torn", stop_after=3)
+    last = max((tmp_path / "torn" / "parts").glob("part-*.parquet"))
+    data = last.read_bytes()
+    if damage == "half-written":
+        last.with_suffix(".writing").write_bytes(data[:100])
+    else:
+        last.write_bytes(data[: len(data) // 2] if damage == "torn" else b"")
+    assert numbers(compared(p, q, tmp_path / "torn")) == numbers(whole)
+
+
+@pytest.mark.parametrize("names", [{"a": "b"}, {"a": "a"}])
+def test_positions_survive_the_table(names: dict[str, str]) -> None:
+    batch = positions(documents=3, per_document=40)
+    table = table_of(batch, names["a"], ["x", "y", "z"], text_of=str)
+    ((name, found),) = read_batches(table)
+    assert name == names["a"]
+    for key, values in batch.statistics.items():
+        np.testing.assert_array_equal(found.statistics[key], values)
+    for key in ("document", "chunk", "position", "token"):
+        np.testing.assert_array_equal(getattr(found, key), getattr(batch, key))
+    assert table["text"].to_pylist() == [str(token) for token in batch.token]
+
+
+def test_a_run_stopped_while_cleaning_up_counts_nothing_twice(tmp_path: Path) -> None:
+    batch = positions(documents=2, per_document=40)
+    store = PositionStore(tmp_path, {"run": 1})
+    chunks = np.unique(batch.chunk)
+    for chunk in chunks:
+        one = part(batch, batch.chunk == chunk)
+        store.append([table_of(one, "q", ["x", "y"], None)], [int(chunk)])
+    saved = {path.name: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
+    table = store.finish()
+    (tmp_path / "parts").mkdir()
+    for name in sorted(saved)[1:]:
+        (tmp_path / "parts" / name).write_bytes(saved[name])
+    again = PositionStore(tmp_path, {"run": 1})
+    assert again.done == set(chunks.tolist())
+    assert again.finish().num_rows == table.num_rows
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from kullback.compare import compare, run
+run._PART_SECONDS = -1.0
+texts = [Path(sys.argv[3]).read_text()[i * 400 : (i + 1) * 400] for i in range(12)]
+print(compare(sys.argv[1], sys.argv[2], text=texts, context=64, warmup=16, out=sys.argv[4]).kl)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_with_the_same_numbers(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    for seed in (0, 1):
+        side = make_model(seed=seed)
+        side.model.save_pretrained(tmp_path / str(seed))
+        side.tokenizer.save_pretrained(tmp_path / str(seed))
+    (tmp_path / "text").write_text(TEXT * 30)
+
+    def command(out: str) -> list[str]:
+        given = [str(tmp_path / name) for name in ("0", "1", "text", out)]
+        return [sys.executable, "-c", SCRIPT, *given]
+
+    began = time.monotonic()
+    whole = subprocess.run(command("whole"), check=True, capture_output=True).stdout
+    seconds = time.monotonic() - began
+    chance = random.Random(0)
+    killed = 0
+    while killed < 20:
+        running = subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL)
+        # Loading takes most of the time; the pass is its end.
+        time.sleep(chance.uniform(0.3, 1.0) * seconds)
+        running.send_signal(signal.SIGKILL)
+        killed += running.wait() == -signal.SIGKILL
+        if (tmp_path / "killed" / "positions.parquet").exists():
+            break
+    assert killed
+    found = subprocess.run(command("killed"), check=True, capture_output=True).stdout
+    assert found == whole
+    tables = [pq.read_table(tmp_path / name / "positions.parquet") for name in ("whole", "killed")]
+    assert tables[0].equals(tables[1])
