@@ -158,6 +158,13 @@ def test_never_below_lumping_and_better_where_thresholds_bind() -> None:
     assert bounds.low > 0.2
 
 
+def test_entries_that_neither_lists_change_nothing() -> None:
+    p, q = pair(np.random.default_rng(9), 60, 1.0)
+    P, Q = (truncated(x, 5, np.zeros(60, bool)) for x in (p, q))
+    assert kl_bounds(P, Q, vocabulary=60) == kl_bounds(*joint(P, Q), vocabulary=60)
+    assert kl_bounds(P, Q, vocabulary=60).high == math.inf
+
+
 def test_a_floor_makes_the_upper_end_finite() -> None:
     rng = np.random.default_rng(5)
     for _ in range(100):
@@ -208,7 +215,7 @@ def test_rounding_widens_and_contains() -> None:
     [
         (Knowledge(np.log([0.9, 0.3])), None, "add up to at least 1.2"),
         (Knowledge(np.log([0.5, 0.3])), 2, r"add up to 0\.8.* at most, not to 1"),
-        (Knowledge(np.log([0.5, 0.3])), 1, "more events are listed"),
+        (Knowledge(np.log([0.5, 0.3])), 1, "2 events are listed, of a vocabulary of 1"),
         (Knowledge(np.log([0.5, 0.1]), math.log(0.1)), 4, "cannot have the 0.4"),
         (Knowledge(np.log([0.5, 0.3]), math.log(0.1), math.log(0.2)), None, "lower the floor"),
         (Knowledge(np.log([0.5, 0.3, 0.1])), None, "same events"),

@@ -7,6 +7,7 @@ that agrees with what the logs say, and hence for the true one.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -66,10 +67,13 @@ def kl_bounds(p: Knowledge, q: Knowledge, *, vocabulary: int | None = None) -> B
             f"both sides must be one row over the same events, got shapes {p.log_probs.shape} and "
             f"{q.log_probs.shape}: put NaN where a side lists nothing"
         )
-    P, Q = boxes(p, vocabulary, "P"), boxes(q, vocabulary, "Q")
+    # What neither lists is one cell, however many entries the caller has for it.
+    listed = ~(np.isnan(p.log_probs) & np.isnan(q.log_probs))
+    p, q = (replace(side, log_probs=side.log_probs[listed]) for side in (p, q))
     others = math.inf if vocabulary is None else vocabulary - len(p.log_probs)
     if others < 0:
         raise InputError(f"{len(p.log_probs)} events are listed, of a vocabulary of {vocabulary}")
+    P, Q = boxes(p, vocabulary, "P"), boxes(q, vocabulary, "Q")
     listed_low, listed_high = _listed(P, Q)
     high = upper_bound(P, Q, others)
     # Both are right to 1e-10 of arithmetic, which may turn them round where they meet.
