@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kullback.cli.application import ManyFiles, app, exit_codes
+from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 from kullback.cli.compare import Documents
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ Record a reference, then compare as many candidates as you like, each alone in m
 Half the space, with what that loses measured and noted:
 
     kullback record ./model --text docs/*.txt -o ref --dtype bfloat16
+
+What a server tells of each token's most probable rivals:
+
+    kullback record --server http://127.0.0.1:8000 --text docs/*.txt -o log.jsonl --top-k 20
 """
 
 _text = partial(typer.Option, rich_help_panel="The text")
@@ -46,19 +50,14 @@ _kept = partial(typer.Option, rich_help_panel="What is kept")
 
 @app.command(cls=ManyFiles, epilog=_EXAMPLES)
 def record(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A model folder, a hub name or a GGUF file.", show_default=False
-        ),
-    ],
     out: Annotated[
         Path,
         _kept(
             "--out",
             "-o",
             metavar="DIR",
-            help="The folder to write: new, empty, or with this recording begun.",
+            help="The folder to write: new, empty, or with this recording begun; with --server "
+            "a .jsonl file.",
             show_default=False,
         ),
     ],
@@ -70,6 +69,28 @@ def record(
             show_default=False,
         ),
     ],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model folder, a hub name or a GGUF file; with --server its name there.",
+            show_default=False,
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        _model(
+            metavar="URL",
+            help="Collect top-k log-probabilities from this OpenAI-compatible server instead.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, _model(min=0.1, metavar="SECONDS", help="Wait so long for the server's answer.")
+    ] = 120.0,
+    retries: Annotated[int, _model(min=0, metavar="N", help="Ask the server again so often.")] = 5,
+    token_ids: Annotated[
+        bool, _model("--token-ids", help="Ask the server for ids in place of texts (vLLM).")
+    ] = False,
     documents: Annotated[
         Documents,
         _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
@@ -114,14 +135,16 @@ def record(
         _kept(
             min=1,
             metavar="K",
-            help="Keep the K largest probabilities in place of hidden states.",
+            help="Keep the K largest probabilities in place of hidden states; by default 20 of a "
+            "server.",
         ),
     ] = None,
 ) -> None:
     """Run MODEL once over a text and keep what it says, as a REFERENCE for `kullback compare`.
 
     Keeps the last hidden states, from which the head makes every logit again. A recording that
-    was stopped goes on when the same command is given again.
+    was stopped goes on when the same command is given again. With --server it asks a running
+    server for the most probable tokens at each position, as far as those go.
     """
     options = {
         "text": text,
@@ -136,8 +159,44 @@ def record(
         "head": head.value,
         "top_k": top_k,
     }
+    if server is not None:
+        asked = {"model": model, "k": top_k or 20, "timeout": timeout, "retries": retries}
+        _check_for_a_server(options, out)
+        with exit_codes():
+            _collect(server, out, text, documents.value, asked | {"token_ids": token_ids})
+        return
+    if model is None:
+        refuse("there is nothing to record: give a MODEL, or --server URL")
     with exit_codes():
         _run(model, out, options)
+
+
+def _check_for_a_server(options: dict[str, Any], out: Path) -> None:
+    # --context is not among them: its default cannot be told from a wish.
+    names = ("warmup", "max_tokens", "as_llama_cpp", "batch", "device", "dtype")
+    given = [f"--{name.replace('_', '-')}" for name in names if options[name]]
+    given += ["--head pointer"] if options["head"] == "pointer" else []
+    if given:
+        refuse(f"a server reads each document whole, as it likes: leave out {', '.join(given)}")
+    if out.suffix != ".jsonl":
+        refuse(f"-o {out}: what a server says is kept in one file, whose name ends in .jsonl")
+
+
+def _collect(
+    url: str, out: Path, text: list[Path], splitting: Any, options: dict[str, Any]
+) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from kullback.compare.documents import read_documents
+    from kullback.compare.record.server import record_server
+    from kullback.report.terminal import progress_bar
+
+    texts = [document.text for document in read_documents(text, splitting)]
+    with progress_bar(Console(stderr=True)) as progress:
+        found = record_server(url, texts, out, progress=progress, **options)
+    kept = f" {found.found:,} were there from an earlier run." if found.found else ""
+    Console().print(Text(f"{len(texts):,} documents in {found.path}.{kept}"))
 
 
 def _run(model: str, out: Path, options: dict[str, object]) -> None:

