@@ -113,7 +113,8 @@ def is_record(folder: Path) -> bool:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest in one step, over an older one."""
-    text = json.dumps(_to_json(manifest), indent=1, ensure_ascii=False, allow_nan=False)
+    # In ASCII, since the name of a file need not be valid Unicode.
+    text = json.dumps(_to_json(manifest), indent=1, ensure_ascii=True, allow_nan=False)
     write_text(folder, MANIFEST, text + "\n")
 
 
