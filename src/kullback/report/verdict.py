@@ -1,0 +1,140 @@
+"""One word on a comparison, and what it was judged by.
+
+First against the noise floor, where one was measured: the reference against itself, in the
+candidate's dtype or batch shape. A candidate whose KL, position by position, is not clearly above
+that loses nothing that rounding would not. Else by the share of the reference's own entropy, since
+0.01 nats are much where the reference is sure and little where the text leaves it free:
+
+| KL / entropy of the reference | verdict |
+| --- | --- |
+| 0 at every position | nothing |
+| below 1 % | small |
+| from 1 % to 10 % | noticeable |
+| 10 % and more | large |
+| infinite | infinite |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kullback.results import Comparison, Estimate
+
+__all__ = ["Floor", "Verdict", "verdict"]
+
+NOTICEABLE, LARGE = 0.01, 0.10
+"""Shares of the reference's entropy from which a loss has these names."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What rounding alone does, in nats per position.
+
+    `kl` is KL(reference‖reference), the second one run another way; `difference` the candidate's
+    KL less that, paired position by position.
+    """
+
+    kl: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`level` is "rounding", "nothing", "small", "noticeable", "large" or "infinite"."""
+
+    level: str
+    title: str
+    reason: str
+
+
+def verdict(comparison: Comparison, floor: Floor | None = None) -> Verdict:
+    """How much the candidate's loss is, in a word, with the reason in a sentence.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> import numpy as np
+        >>> from kullback.compare import compare
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> for name, row in (("p", [0.5, 0.5]), ("q", [0.6, 0.4])):
+        ...     np.save(folder / f"{name}.npy", np.log([row] * 4))
+        >>> found = verdict(compare(folder / "p.npy", folder / "q.npy"))
+        >>> found.level, found.reason[:52]
+        ('noticeable', 'The KL is 2.94 % of the entropy of the reference, wh')
+    """
+    if math.isinf(comparison.kl.value):
+        return Verdict("infinite", "Infinite", _infinite(comparison))
+    if comparison.kl.value == 0 and comparison.percentiles["max"] == 0:
+        return Verdict("nothing", "No loss", "The KL is exactly 0 at every position.")
+    if floor is not None and floor.difference.low <= 0:
+        return Verdict("rounding", "Not distinguishable from rounding", _below(floor))
+    return _by_share(comparison, floor)
+
+
+def _infinite(comparison: Comparison) -> str:
+    return (
+        f"The candidate gives no probability to what the reference allows, at "
+        f"{comparison.infinite_positions:,} of {comparison.positions:,} positions."
+    )
+
+
+def _below(floor: Floor) -> str:
+    difference = floor.difference
+    return (
+        f"The reference against itself has a KL of {floor.kl.value:.3g} nats, and the candidate's "
+        f"differs from that by {difference.value:.2g} [{difference.low:.2g}, "
+        f"{difference.high:.2g}] nats, which does not rule out 0."
+    )
+
+
+def _by_share(comparison: Comparison, floor: Floor | None) -> Verdict:
+    kl, entropy = comparison.kl, comparison.entropy_p.value
+    share = _share(kl.value, entropy)
+    level = _level(share)
+    reason = (
+        f"The KL is {_percent(share)} of the entropy of the reference, which is {entropy:.3g} "
+        f"nats per token. {_rule(level)}"
+    )
+    ends = [_level(_share(end, entropy)) for end in (kl.low, kl.high) if not math.isnan(end)]
+    others = [end for end in dict.fromkeys(ends) if end != level]
+    if others:
+        reason += f" The interval reaches into {' and '.join(others)}."
+    if not ends:
+        reason += " There is too little text for an interval, so this may change with more."
+    return Verdict(level, level.capitalize() + " loss", reason + _above(floor))
+
+
+def _share(kl: float, entropy: float) -> float:
+    if entropy == 0:
+        return math.inf if kl > 0 else 0.0
+    return kl / entropy
+
+
+def _percent(share: float) -> str:
+    if math.isinf(share):
+        return "an infinite multiple"
+    return f"{100 * share:.3g} %" if share < 10 else f"{share:.3g} times"
+
+
+def _level(share: float) -> str:
+    if share < NOTICEABLE:
+        return "small"
+    return "noticeable" if share < LARGE else "large"
+
+
+def _rule(level: str) -> str:
+    bounds = {
+        "small": f"Below {NOTICEABLE:.0%} is called small.",
+        "noticeable": f"From {NOTICEABLE:.0%} to {LARGE:.0%} is called noticeable.",
+        "large": f"From {LARGE:.0%} on it is called large.",
+    }
+    return bounds[level].replace("%", " %")
+
+
+def _above(floor: Floor | None) -> str:
+    if floor is None:
+        return " No noise floor was measured."
+    if math.isnan(floor.difference.low):
+        return " The noise floor was measured on too little text to judge by."
+    return f" It is above the noise floor of {floor.kl.value:.3g} nats."
