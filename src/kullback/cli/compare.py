@@ -218,8 +218,10 @@ def _run(
         write_json(result, json_file)
     if options["out"] is not None:
         write_folder(result, options["out"])
-    show = print_ranking if isinstance(result, Ranking) else print_comparison
-    show(result, Console(), bits=bits)
+    if isinstance(result, Ranking):
+        print_ranking(result, Console(), bits=bits)
+    else:
+        print_comparison(result, Console(), bits=bits)
     return result
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from kullback.compare.documents import Document, Splitting, Text, read_documents
 from kullback.compare.readers import Source
 from kullback.compare.readers.hugging_face import HuggingFaceModel, beginning_of_sequence, tokenize
+from kullback.compare.readers.recorded import RecordedReference, same_tokenizer
 from kullback.compare.windows import Window, Windows, cut, cut_as_llama_cpp
 from kullback.errors import (
     ComparisonError,
@@ -57,12 +58,7 @@ def windows_of_text(
             "as one stream, and what stands between documents is part of it; leave it out"
         )
     for side in (reference, candidate):
-        longest = getattr(side.config, "max_position_embeddings", None)
-        if longest is not None and context > longest:
-            raise InputError(
-                f"context={context} is longer than the {longest} positions of {side.name!r}: "
-                "lower --context"
-            )
+        _check_context(side, context)
     documents = read_documents(text, splitting)
     if as_llama_cpp:
         joined = "".join(document.text for document in documents)
@@ -80,6 +76,15 @@ def windows_of_text(
         stream = ids[0] if bos is None else np.concatenate([[bos], ids[0]])
         return cut_as_llama_cpp(stream, names[0], context=context, bos=bos)
     return cut(ids, names, context=context, warmup=warmup, bos=bos)
+
+
+def _check_context(side: HuggingFaceModel, context: int) -> None:
+    longest = getattr(side.config, "max_position_embeddings", None)
+    if longest is not None and context > longest:
+        raise InputError(
+            f"context={context} is longer than the {longest} positions of {side.name!r}: "
+            "lower --context"
+        )
 
 
 def _check_vocabularies(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
@@ -128,10 +133,14 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
 
     A model is run on the file's tokens, with the beginning-of-sequence token written over the
     first of each chunk where the model wants one, as llama.cpp does. A file must hold the same
-    positions. Raises `TokenizerMismatch` or `ComparisonError` where they differ.
+    positions. A record says which tokeniser cut it, which has to be the model's. Raises
+    `TokenizerMismatch` or `ComparisonError` where they differ.
     """
     windows = reference.windows
     assert windows is not None
+    same = None
+    if isinstance(reference, RecordedReference):
+        same = same_tokenizer(reference, candidate)
     if candidate.windows is not None:
         _check_saved(windows, candidate.windows)
         windows = replace(windows, items=_known_targets(windows, candidate.windows))
@@ -141,6 +150,16 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
             f"{reference.name!r} holds logits but not the tokens before them, so the model "
             f"{candidate.name!r} cannot be run on it: save its logits too and compare the files"
         )
+    if isinstance(candidate, HuggingFaceModel):
+        _check_context(candidate, max(len(window.tokens) for window in windows.items))
+    if same:
+        return windows
+    if same is False:
+        note = (
+            f"the tokenisers of {reference.name!r} and {candidate.name!r} have different numbers "
+            "of tokens; those that both have are the same"
+        )
+        return replace(windows, notes=[*windows.notes, note])
     note = (
         f"the tokens come from {reference.name!r}; that the candidate's tokeniser made them "
         "cannot be checked beyond the size of its vocabulary"

@@ -82,6 +82,12 @@ def _windows(
 ) -> Windows:
     from kullback.compare.alignment import windows_of_saved, windows_of_text
 
+    partial = [side.name for side in (p, q) if getattr(side, "censored", False)]
+    if as_llama_cpp and partial:
+        raise InputError(
+            f"{partial[0]!r} holds the largest probabilities alone, which llama.cpp's convention "
+            "would sum as if they were all: leave out as_llama_cpp"
+        )
     if p.windows is not None:
         given = {"text": text, **cutting}
         unused = [name for name, value in given.items() if value is not None]
