@@ -131,11 +131,20 @@ def _bars_apart(axes: Any, found: Histogram, edges: np.ndarray) -> list[tuple[fl
 def _percentile_lines(axes: Any, percentiles: dict[str, float]) -> None:
     top = axes.get_ylim()[1]
     axes.set_ylim(0, 1.08 * top)
-    for key, label, side in (("p50", "50 % ", "right"), ("p99", " 99 %", "left")):
+    for key, label, side in (("p50", "50 %", -1), ("p99", "99 %", 1)):
         value = percentiles[key]
         if 0 < value < np.inf:
-            axes.plot([np.log10(value)] * 2, [0, 1.05 * top], color=_INK, linewidth=0.8)
-            axes.text(np.log10(value), 1.04 * top, label, ha=side, va="top", color=_INK)
+            x = np.log10(value)
+            axes.plot([x, x], [0, 1.05 * top], color=_INK, linewidth=0.8)
+            axes.annotate(
+                label,
+                (x, 1.05 * top),
+                (4 * side, 0),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                va="top",
+                color=_INK,
+            )
 
 
 def _whiskers(

@@ -38,15 +38,13 @@ def worst_passages(positions: Positions, count: int = 8, context: int = 16) -> l
     end_of = np.repeat(ends, ends - starts)
     rows = np.arange(len(positions))
     end = np.minimum(rows + LENGTH, end_of)
-    # A run at the end of a text reaches back instead of being short.
-    first = np.maximum(np.minimum(rows, end - LENGTH), start_of)
     kl = positions["kl"]
-    infinite = _windows(np.isinf(kl).astype(np.float64), first, end)
-    finite = _windows(np.where(np.isinf(kl), 0.0, kl), first, end)
+    infinite = _windows(np.isinf(kl).astype(np.float64), rows, end)
+    finite = _windows(np.where(np.isinf(kl), 0.0, kl), rows, end)
     taken = np.zeros(len(kl), bool)
     found: list[Passage] = []
     for row in np.lexsort((-finite, -infinite)):
-        a, b = int(first[row]), int(end[row])
+        a, b = int(row), int(end[row])
         if len(found) == count or (infinite[row] == 0 and not kl[a:b].any()):
             break
         if taken[a:b].any():
