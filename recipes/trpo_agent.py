@@ -123,6 +123,7 @@ def train(settings: Settings, seed: int, report: Callable[[int], object]) -> Run
         damping=settings.damping,
         cg_iterations=settings.cg_iterations,
         line_search_steps=settings.line_search_steps,
+        damped_length=True,
     )
     adam = torch.optim.Adam(critic.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
 

@@ -77,6 +77,8 @@ def test_defaults(calls: list[dict[str, Any]]) -> None:
             "as_llama_cpp": False,
             "confidence": 0.95,
             "out": None,
+            "precision": None,
+            "floor": False,
         }
     ]
     assert "loses 0.0200 nats per token" in result.stdout
@@ -104,6 +106,8 @@ def test_options_are_passed_on(calls: list[dict[str, Any]]) -> None:
             "as_llama_cpp": True,
             "confidence": 0.9,
             "out": None,
+            "precision": None,
+            "floor": False,
         }
     ]
 

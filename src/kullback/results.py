@@ -13,7 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, SupportsFloat, TypeVar
 
-__all__ = ["PERCENTILES", "Comparison", "ConfidenceBin", "Difference", "Estimate", "Ranking"]
+__all__ = [
+    "PERCENTILES",
+    "Comparison",
+    "ConfidenceBin",
+    "Difference",
+    "Estimate",
+    "Floor",
+    "Ranking",
+    "Slice",
+]
 
 PERCENTILES: Mapping[str, float] = {
     "min": 0.0,
@@ -134,6 +143,54 @@ class ConfidenceBin:
 
 
 @dataclass(frozen=True)
+class Floor:
+    """What rounding alone does, in nats per position.
+
+    `kl` is KL(reference‖reference), the second one run another way; `difference` the candidate's
+    KL less that, paired position by position.
+    """
+
+    kl: Estimate
+    difference: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """The floor as a dictionary that is valid JSON."""
+        return {"kl": self.kl.to_dict(), "difference": self.difference.to_dict()}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The positions of one class or of one group, by name, in nats per position.
+
+    `accuracy_p` and `accuracy_q` are the shares at which the reference's and the candidate's top
+    event is the label, None where no label is known. `kl_share` is the slice's share of the
+    summed KL of all positions (NaN when that sum is zero or infinite).
+    """
+
+    name: str
+    positions: int
+    kl: Estimate
+    same_top: Estimate
+    accuracy_p: Estimate | None
+    accuracy_q: Estimate | None
+    kl_share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The slice as a dictionary that is valid JSON."""
+        sides = {"reference": self.accuracy_p, "candidate": self.accuracy_q}
+        return {
+            "name": self.name,
+            "positions": self.positions,
+            "kl": self.kl.to_dict(),
+            "same_top": self.same_top.to_dict(),
+            "accuracy": None
+            if self.accuracy_p is None
+            else {side: value and value.to_dict() for side, value in sides.items()},
+            "kl_share": json_number(self.kl_share),
+        }
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How much of what the reference P knows the candidate Q loses, on one text.
 
@@ -175,6 +232,18 @@ class Comparison:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Estimate] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unit: str = "token"
+    """What a position is: "token", or "example" where labels came with a classifier."""
+    accuracy_reference: Estimate | None = None
+    """The share of labelled examples whose top event is the label; None without labels."""
+    accuracy_candidate: Estimate | None = None
+    accuracy_difference: Estimate | None = None
+    """The candidate's accuracy minus the reference's, paired."""
+    by_class: tuple[Slice, ...] = ()
+    """The positions by label, the largest part of the KL first."""
+    by_group: tuple[Slice, ...] = ()
+    floor: Floor | None = None
+    """What rounding alone does, where it was measured."""
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as a dictionary that is valid JSON, under the keys of `docs/compare.md`.
@@ -197,6 +266,11 @@ class Comparison:
             "perplexity": self._perplexity(),
             "by_confidence": [part.to_dict() for part in self.by_confidence],
             "columns": {name: value.to_dict() for name, value in self.columns.items()},
+            "unit": self.unit,
+            "accuracy": self._accuracy(),
+            "by_class": [part.to_dict() for part in self.by_class],
+            "by_group": [part.to_dict() for part in self.by_group],
+            "floor": None if self.floor is None else self.floor.to_dict(),
             "positions": self.positions,
             "infinite_positions": self.infinite_positions,
             "documents": self.documents,
@@ -208,6 +282,15 @@ class Comparison:
             "provenance": _json_tree(self.provenance),
             "notes": list(self.notes),
         }
+
+    def _accuracy(self) -> dict[str, Any] | None:
+        sides = {
+            "reference": self.accuracy_reference,
+            "candidate": self.accuracy_candidate,
+            "difference": self.accuracy_difference,
+        }
+        found = {name: value.to_dict() for name, value in sides.items() if value is not None}
+        return found or None
 
     def _delta_p(self) -> dict[str, Any] | None:
         if self.delta_p is None or self.delta_p_rms is None:
@@ -238,8 +321,8 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"KL(reference‖candidate) = {self.kl} nats per token, same top token "
-            f"{self.same_top}, on {self.positions:,} positions of {self.documents:,} documents"
+            f"KL(reference‖candidate) = {self.kl} nats per {self.unit}, same top "
+            f"{'class' if self.unit == 'example' else 'token'} {self.same_top}, on {self.positions:,} positions of {self.documents:,} documents"
         )
 
 
@@ -264,7 +347,7 @@ class Difference:
     def __str__(self) -> str:
         if not self.distinguishable:
             return f"{self.less} and {self.more} cannot be told apart: {self.kl}"
-        return f"{self.more} loses {self.kl} nats per token more than {self.less}"
+        return f"{self.more} loses {self.kl} nats per position more than {self.less}"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kullback.report.verdict import Floor, verdict
-from kullback.results import Comparison, Estimate
+from kullback.report.verdict import verdict
+from kullback.results import Comparison, Estimate, Floor
 from synthetic import comparison, positions
 
 

@@ -120,6 +120,17 @@ def compare(
         int,
         _models(metavar="NUMBER", help="Seeds torch, for models that draw at random as they run."),
     ] = 0,
+    precision: Annotated[
+        str | None,
+        _result(
+            metavar="WIDTH",
+            help="Stop when the interval of the KL is so narrow: 0.02 nats, or 5% of the mean.",
+        ),
+    ] = None,
+    floor: Annotated[
+        bool,
+        _result("--floor", help="Measure what rounding alone does: the reference against itself."),
+    ] = False,
     as_llama_cpp: Annotated[
         bool, _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does.")
     ] = False,
@@ -165,6 +176,8 @@ def compare(
         "as_llama_cpp": as_llama_cpp,
         "confidence": confidence,
         "out": out,
+        "precision": precision,
+        "floor": floor,
     }
     with exit_codes():
         result = _run(reference, candidates, options, json_file, bits)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kullback.compare.documents import Splitting, Text
     from kullback.compare.readers import Source
     from kullback.compare.run import Pass
+    from kullback.compare.stopping import Stopping
     from kullback.compare.windows import Windows
     from kullback.results import Comparison, Ranking
 
@@ -45,6 +46,8 @@ def compare(
     as_llama_cpp: bool = False,
     confidence: float = 0.95,
     out: str | Path | None = None,
+    precision: str | float | None = None,
+    floor: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison | Ranking:
     """KL(reference‖candidate) and its kin over the positions of a text, in nats per position.
@@ -73,6 +76,11 @@ def compare(
         confidence: of the intervals.
         out: a folder to keep every position in, as `positions.parquet`; the same call goes on
             where an interrupted one stopped. It needs PyArrow: `kullback[report]`.
+        precision: stop when the interval of the KL is so narrow from end to end: 0.02 is in nats,
+            "5%" a share of the mean. Documents are read in random order, and the interval is one
+            that may be looked at after each.
+        floor: run the reference against itself too, in the candidate's dtype or in other batches,
+            to see what rounding alone makes of a KL.
         progress: called as `progress(done, total)` with numbers of positions.
 
     Returns:
@@ -92,10 +100,13 @@ def compare(
         >>> compare(folder / "p.npy", folder / "q.npy").kl.value
         0.0
     """
+    from kullback.compare.floor import floor_sides, with_floors
     from kullback.compare.intervals import check_confidence
+    from kullback.compare.labelled import shared_slices, with_slices
     from kullback.compare.readers.placement import pick_device, pick_dtype
     from kullback.compare.run import seeded
     from kullback.compare.sides import open_sides, windows_for
+    from kullback.compare.stopping import shuffled
 
     check_confidence(confidence)
     pick_dtype(dtype, None)
@@ -105,8 +116,14 @@ def compare(
         options = {"tokenizer": tokenizer, "device": device, "dtype": dtype}
         p, candidates = open_sides(reference, given, quantize, options)
         cutting = {"documents": documents, "context": context, "warmup": warmup}
+        slices = shared_slices(p, candidates)
         windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
+        windows = with_slices(windows, slices)
+        stopping = _stopping(precision, confidence)
+        if stopping is not None:
+            windows = shuffled(windows, seed)
         settings = {
+            "precision": None if stopping is None else str(stopping.precision),
             "context": windows.context,
             "warmup": windows.warmup,
             "seed": seed,
@@ -114,14 +131,18 @@ def compare(
             "documents": None if p.windows is not None else documents or "files",
         }
         plan = _planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
+        floors, others = floor_sides(p, plan.candidates) if floor else ({}, {})
+        plan = replace(plan, stopping=stopping, candidates={**plan.candidates, **others})
         provenances = _provenances(plan, settings)
         found, _ = plan.run(_store(out, provenances), progress)
     comparisons = _comparisons(plan, found, provenances, confidence)
+    if floor:
+        comparisons = with_floors(comparisons, found, floors, confidence)
     if not several:
         return next(iter(comparisons.values()))
     from kullback.compare.ranking import ranking_from
 
-    sizes = {name: side.source.provenance().get("bytes") for name, side in plan.candidates.items()}
+    sizes = {name: provenances[name]["candidate"].get("bytes") for name in comparisons}
     return ranking_from(comparisons, found, sizes, confidence=confidence)
 
 
@@ -145,10 +166,19 @@ def _planned(
             for name, q in zip(names_of(candidates), candidates, strict=True)
         },
         windows=windows,
-        batch=_batch(batch, candidates),
+        batch=_batch(batch, candidates, windows),
         reading=Reading(as_llama_cpp, top),
         text_of=_text_of(p, candidates),
     )
+
+
+def _stopping(precision: str | float | None, confidence: float) -> Stopping | None:
+    if precision is None:
+        return None
+    from kullback.compare.precision import Precision
+    from kullback.compare.stopping import Stopping
+
+    return Stopping(Precision.parse(str(precision)), confidence)
 
 
 def _store(out: str | Path | None, provenances: Mapping[str, Any]) -> Any:
@@ -175,16 +205,23 @@ def _comparisons(
             found[name],
             convention="llama.cpp" if plan.reading.as_llama_cpp else "careful",
             documents=plan.windows.documents,
+            slices=plan.windows.slices,
             provenance=provenances[name],
             notes=list(dict.fromkeys(notes)),
             confidence=confidence,
         )
         lumped = _column_notes(comparison, side.events)
-        comparisons[name] = replace(comparison, notes=(*comparison.notes, *lumped))
+        comparison = replace(comparison, notes=(*comparison.notes, *lumped))
+        if plan.stopping is not None:
+            comparison = plan.stopping.told(comparison, found[name])
+        comparisons[name] = comparison
     return comparisons
 
 
-def _batch(batch: int | None, candidates: list[Source]) -> int:
+def _batch(batch: int | None, candidates: list[Source], windows: Windows) -> int:
+    if batch is None and windows.slices is not None:
+        # Documents of a classifier are often of a few rows only.
+        return max(1, 256 // max(window.scored for window in windows.items))
     if batch is None:
         # One window of a few hundred tokens fills a processor, but not a GPU.
         models = [getattr(side, "model", None) for side in candidates]

@@ -21,6 +21,7 @@ from kullback.compare.windows import Windows
 __all__ = [
     "file_hash",
     "folder_hash",
+    "folder_size",
     "state_hash",
     "token_stream_hash",
     "versions",
@@ -38,11 +39,19 @@ def file_hash(path: Path) -> str:
 
 def folder_hash(folder: Path) -> str:
     """The hash of a model's folder: its configuration and weights, by name."""
-    files = [p for p in folder.iterdir() if p.suffix in _WEIGHTS or p.name == "config.json"]
     digest = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted(_model_files(folder)):
         digest.update(f"{path.name} {file_hash(path)}\n".encode())
     return digest.hexdigest()
+
+
+def folder_size(folder: Path) -> int:
+    """The bytes of a model's configuration and weights."""
+    return sum(path.stat().st_size for path in _model_files(folder))
+
+
+def _model_files(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.suffix in _WEIGHTS or p.name == "config.json"]
 
 
 def state_hash(state: Mapping[str, Tensor]) -> str:

@@ -16,7 +16,7 @@ from kullback.compare.accumulate import Accumulator, clusters_of
 from kullback.compare.clusters import Clusters
 from kullback.results import Comparison, Difference, Estimate, Ranking
 
-__all__ = ["ranking_from"]
+__all__ = ["paired", "ranking_from"]
 
 
 def ranking_from(
@@ -34,7 +34,7 @@ def ranking_from(
     order = sorted(comparisons, key=lambda name: comparisons[name].kl.value)
     clusters = {name: clusters_of(accumulators[name])[0] for name in order}
     differences = [
-        Difference(less, more, _paired(clusters[less], clusters[more], confidence))
+        Difference(less, more, paired(clusters[less], clusters[more], confidence))
         for less, more in itertools.combinations(order, 2)
     ]
     return Ranking(
@@ -44,7 +44,8 @@ def ranking_from(
     )
 
 
-def _paired(less: Clusters, more: Clusters, confidence: float) -> Estimate:
+def paired(less: Clusters, more: Clusters, confidence: float) -> Estimate:
+    """How much more KL `more` has, with an interval from differences cluster by cluster."""
     if less.count("kl_infinite"):
         unknown = "both are infinite, and infinities have no difference"
         return Estimate(math.nan, math.nan, math.nan, confidence=confidence, diagnosis=unknown)

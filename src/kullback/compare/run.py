@@ -7,6 +7,7 @@ folded from there in the order of the text, whether the run was interrupted or n
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import torch
 from kullback.compare.accumulate import Accumulator
 from kullback.compare.positions import PositionBatch, Reading, Side, read_group
 from kullback.compare.readers import Source
+from kullback.compare.stopping import Stopping
 from kullback.compare.store import PositionStore, read_batches
 from kullback.compare.store.schema import table_of
 from kullback.compare.windows import Window, Windows, batches
@@ -39,63 +41,90 @@ class Pass:
     batch: int
     reading: Reading
     text_of: Callable[[int], str] | None = None
+    stopping: Stopping | None = None
 
     def run(
         self, store: PositionStore | None, progress: Callable[[int, int], None] | None
     ) -> tuple[dict[str, Accumulator], Any]:
         """What each candidate's positions add up to, and the table of them if they are kept."""
-        if store is None:
-            return self._in_memory(progress), None
-        self._keep(store, progress)
-        table = store.finish()
+        found = {name: Accumulator() for name in self.candidates}
+        writer = None if store is None else _Writer(store, self)
+        done = 0
+        if store is not None:
+            for name, batch in store.batches():
+                found[name].update(batch)
+            done = sum(window.scored for window in self.windows.items if window.chunk in store.done)
+        documents: list[int] = []
+        for document, groups in self._rounds():
+            for group in groups:
+                if writer is not None and writer.has(group):
+                    continue
+                for name, batch in self._read(group):
+                    found[name].update(batch)
+                    if writer is not None:
+                        writer.add(name, batch)
+                done += sum(window.scored for window in group)
+                if progress is not None:
+                    progress(done, self.windows.scored)
+                if writer is not None:
+                    writer.end(group)
+            documents.append(document)
+            if self.stopping is not None and self.stopping.reached(found, documents):
+                break
+        if writer is None:
+            return found, None
+        writer.flush()
+        table = writer.store.finish(self.text_of)
+        # Folded once more in the order of the text, however often the run was interrupted.
         found = {name: Accumulator() for name in self.candidates}
         for name, batch in read_batches(table):
             found[name].update(batch)
         return found, table
 
-    def _in_memory(self, progress: Callable[[int, int], None] | None) -> dict[str, Accumulator]:
-        found = {name: Accumulator() for name in self.candidates}
-        done = 0
-        for group in self._groups():
-            for name, batch in self._read(group):
-                found[name].update(batch)
-            done = self._report(progress, done, group)
-        return found
-
-    def _keep(self, store: PositionStore, progress: Callable[[int, int], None] | None) -> None:
-        done = sum(w.scored for w in self.windows.items if w.chunk in store.done)
-        tables: list[Any] = []
-        chunks: list[int] = []
-        held, since = 0, time.monotonic()
-        for group in self._groups():
-            if all(window.chunk in store.done for window in group):
-                continue
-            for name, batch in self._read(group):
-                tables.append(table_of(batch, name, self.windows.documents, self.text_of))
-                held += len(batch)
-            chunks += [window.chunk for window in group]
-            done = self._report(progress, done, group)
-            if held >= _PART_POSITIONS or time.monotonic() - since > _PART_SECONDS:
-                store.append(tables, chunks)
-                tables, chunks, held, since = [], [], 0, time.monotonic()
-        if tables:
-            store.append(tables, chunks)
-
-    def _groups(self) -> Iterator[list[Window]]:
-        return batches(self.windows.items, self.batch)
+    def _rounds(self) -> Iterator[tuple[int, Iterator[list[Window]]]]:
+        """Groups of windows between two looks at what is known: of a document each, or all."""
+        if self.stopping is None:
+            yield -1, batches(self.windows.items, self.batch)
+            return
+        for document, windows in itertools.groupby(self.windows.items, key=lambda w: w.document):
+            yield document, batches(list(windows), self.batch)
 
     def _read(self, group: Sequence[Window]) -> Iterator[tuple[str, PositionBatch]]:
         sides = list(self.candidates.values())
         batches_read = read_group(self.reference, sides, group, self.windows, self.reading)
         yield from zip(self.candidates, batches_read, strict=True)
 
-    def _report(
-        self, progress: Callable[[int, int], None] | None, done: int, group: Sequence[Window]
-    ) -> int:
-        done += sum(window.scored for window in group)
-        if progress is not None:
-            progress(done, self.windows.scored)
-        return done
+
+class _Writer:
+    """Gathers positions into parts of a store."""
+
+    def __init__(self, store: PositionStore, plan: Pass) -> None:
+        self.store, self._plan = store, plan
+        self._begin()
+
+    def _begin(self) -> None:
+        self._tables: list[Any] = []
+        self._chunks: list[int] = []
+        self._held, self._since = 0, time.monotonic()
+
+    def has(self, group: Sequence[Window]) -> bool:
+        return all(window.chunk in self.store.done for window in group)
+
+    def add(self, name: str, batch: PositionBatch) -> None:
+        plan = self._plan
+        self._tables.append(table_of(batch, name, plan.windows.documents, plan.text_of))
+        self._held += len(batch)
+
+    def end(self, group: Sequence[Window]) -> None:
+        """Note that `group` has been read by every candidate, and write where it is time to."""
+        self._chunks += [window.chunk for window in group]
+        if self._held >= _PART_POSITIONS or time.monotonic() - self._since > _PART_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._tables:
+            self.store.append(self._tables, self._chunks)
+        self._begin()
 
 
 @contextmanager

@@ -19,24 +19,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kullback.results import Comparison, Estimate
+from kullback.results import Comparison, Floor
 
-__all__ = ["Floor", "Verdict", "verdict"]
+__all__ = ["Verdict", "verdict"]
 
 NOTICEABLE, LARGE = 0.01, 0.10
 """Shares of the reference's entropy from which a loss has these names."""
-
-
-@dataclass(frozen=True)
-class Floor:
-    """What rounding alone does, in nats per position.
-
-    `kl` is KL(reference‖reference), the second one run another way; `difference` the candidate's
-    KL less that, paired position by position.
-    """
-
-    kl: Estimate
-    difference: Estimate
 
 
 @dataclass(frozen=True)

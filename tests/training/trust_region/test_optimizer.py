@@ -57,6 +57,18 @@ class TestClosedForms:
         assert found.cg_residual < 1e-11
         assert found.cg_iterations == 6
 
+    def test_a_damped_length(self) -> None:
+        """½ β² sᵀ(F + λ)s = max_kl, of which ½ β² sᵀFs is the KL."""
+        g, F = rand(6, seed=1), positive(6)
+        x = torch.zeros(6, dtype=F64, requires_grad=True)
+        region = TrustRegion([x], 0.02, damping=0.3, cg_iterations=20, damped_length=True)
+        found = region.step(lambda: g @ x, lambda: 0.5 * x @ F @ x)
+        A = F + 0.3 * torch.eye(6, dtype=F64)
+        s = torch.linalg.solve(A, g)
+        full = s * (2 * 0.9999 * 0.02 / (s @ A @ s)).sqrt()
+        assert torch.allclose(x.detach(), full, rtol=0, atol=1e-6)
+        assert found.kl == pytest.approx(float(0.5 * full @ F @ full), rel=1e-5)
+
     def test_the_residual_is_that_of_the_direction(self) -> None:
         """After two of six products, s is the best in span{g, Ag}: Galerkin by a direct solver."""
         g, F = rand(6, seed=1), positive(6)

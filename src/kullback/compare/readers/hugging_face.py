@@ -19,7 +19,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from kullback.compare.provenance import file_hash, folder_hash, state_hash
+from kullback.compare.provenance import file_hash, folder_hash, folder_size, state_hash
 from kullback.compare.readers import Rows
 from kullback.compare.readers.placement import pick_device, pick_dtype
 from kullback.compare.windows import Window
@@ -158,7 +158,8 @@ def _locate(name: str | Path) -> tuple[Any, dict[str, str], Any, dict[str, Any]]
             import gguf  # noqa: F401
         except ImportError as error:
             raise MissingExtra("gguf", "models") from error
-        identity = {"kind": "GGUF model", "sha256": file_hash(path)}
+        size = path.stat().st_size
+        identity = {"kind": "GGUF model", "sha256": file_hash(path), "bytes": size}
         return path.parent, {"gguf_file": path.name}, torch.float32, identity
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -166,7 +167,8 @@ def _locate(name: str | Path) -> tuple[Any, dict[str, str], Any, dict[str, Any]]
                 f"the folder {str(name)!r} holds no model: it has no config.json; name a folder "
                 "that save_pretrained wrote, or the .gguf file in it"
             )
-        return path, {}, "auto", {"kind": "Hugging Face model", "sha256": folder_hash(path)}
+        weights = {"sha256": folder_hash(path), "bytes": folder_size(path)}
+        return path, {}, "auto", {"kind": "Hugging Face model", **weights}
     return str(name), {}, "auto", {"kind": "Hugging Face model"}
 
 

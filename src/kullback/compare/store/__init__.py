@@ -10,6 +10,6 @@ down, `parts` which files there are and what is missing.
 """
 
 from kullback.compare.store.parts import PositionStore
-from kullback.compare.store.schema import read_batches
+from kullback.compare.store.schema import read_batches, token_texts
 
-__all__ = ["PositionStore", "read_batches"]
+__all__ = ["PositionStore", "read_batches", "token_texts"]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kullback.compare.store.schema import arrow
+from kullback.compare.positions import PositionBatch
+from kullback.compare.store.schema import arrow, read_batches, with_texts
 from kullback.errors import InputError
 
 __all__ = ["PositionStore"]
@@ -54,6 +55,13 @@ class PositionStore:
         """Where all the positions are in the end."""
         return self.folder / "positions.parquet"
 
+    def batches(self) -> Iterator[tuple[str, PositionBatch]]:
+        """What is there already, by the candidate's name."""
+        import pyarrow.parquet as pq
+
+        for path in self._files():
+            yield from read_batches(pq.read_table(path))
+
     def append(self, tables: Sequence[Any], chunks: Sequence[int]) -> None:
         """Write the positions of whole windows, of every candidate, as one part."""
         pa = arrow()
@@ -62,20 +70,19 @@ class PositionStore:
         self._next += 1
         self.done |= set(chunks)
 
-    def finish(self) -> Any:
+    def finish(self, text_of: Callable[[int], str] | None = None) -> Any:
         """All positions in order: candidate by candidate, then as the text goes.
 
-        Written as one file, after which the parts are removed.
+        Written as one file, with the texts of all tokens that it names, after which the parts are
+        removed.
         """
         pa = arrow()
         import pyarrow.parquet as pq
 
-        files = sorted(self._parts.glob("part-*.parquet"))
-        if not files:
-            return pq.read_table(self.table_path)
+        files = self._files()
         tables = [pq.read_table(path) for path in files]
-        if self.table_path.exists():
-            tables.append(pq.read_table(self.table_path))
+        if files == [self.table_path]:
+            return tables[0]
         table = pa.concat_tables(tables, promote_options="default").unify_dictionaries()
         order = [("candidate", "ascending"), ("chunk", "ascending"), ("position", "ascending")]
         plain = table.set_column(
@@ -84,11 +91,18 @@ class PositionStore:
             table["candidate"].cast(pa.string()),
         )
         table = table.take(pa.compute.sort_indices(plain, sort_keys=order))
+        if text_of is not None:
+            table = with_texts(table, text_of)
         self._write(table, sorted(self.done), self.table_path)
         for path in files:
-            path.unlink()
+            if path != self.table_path:
+                path.unlink()
         self._parts.rmdir()
         return table
+
+    def _files(self) -> list[Path]:
+        parts = sorted(self._parts.glob("part-*.parquet"))
+        return [self.table_path] * self.table_path.exists() + parts
 
     def _write(self, table: Any, chunks: Sequence[int], path: Path) -> None:
         import pyarrow.parquet as pq
@@ -113,7 +127,7 @@ class PositionStore:
         parts = sorted(self._parts.glob("part-*.parquet"))
         if parts:
             self._next = 1 + int(parts[-1].stem.removeprefix("part-"))
-        for path in [self.table_path] * self.table_path.exists() + parts:
+        for path in self._files():
             metadata = self._metadata(path)
             if metadata is None:
                 path.unlink()

@@ -7,6 +7,7 @@ tokeniser.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,9 +18,9 @@ from kullback.compare.top_events import TopEvents
 from kullback.errors import MissingExtra
 from kullback.kernels import RowStatistics
 
-__all__ = ["arrow", "read_batches", "table_of"]
+__all__ = ["arrow", "read_batches", "table_of", "token_texts", "with_texts"]
 
-_COLUMN = "column:"
+_COLUMN, _TEXTS = "column:", b"kullback.tokens"
 
 
 def arrow() -> Any:
@@ -78,6 +79,26 @@ def read_batches(table: Any, rows: int = 1 << 16) -> Iterator[tuple[str, Positio
         for candidate in dict.fromkeys(candidates.tolist()):
             mine = np.flatnonzero(candidates == candidate)
             yield candidate, _batch(found, mine)
+
+
+def with_texts(table: Any, text_of: Callable[[int], str]) -> Any:
+    """`table` with the text of every token that it names, in its metadata."""
+    ids = []
+    for name in ("token", "top_p", "top_q", "top_events"):
+        if name in table.column_names:
+            column = table[name].combine_chunks()
+            column = column.flatten() if name == "top_events" else column
+            ids.append(column.to_numpy(zero_copy_only=False))
+    known = np.unique(np.concatenate(ids))
+    texts = {str(token): text_of(int(token)) for token in known[known >= 0]}
+    metadata = {**(table.schema.metadata or {}), _TEXTS: json.dumps(texts).encode()}
+    return table.replace_schema_metadata(metadata)
+
+
+def token_texts(table: Any) -> dict[int, str]:
+    """The text of every token that a finished table names; empty without a tokeniser."""
+    found = json.loads((table.schema.metadata or {}).get(_TEXTS, b"{}"))
+    return {int(token): text for token, text in found.items()}
 
 
 def _batch(found: dict[str, Any], mine: np.ndarray) -> PositionBatch:

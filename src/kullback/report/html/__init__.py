@@ -21,8 +21,7 @@ from kullback.report.html.page import page
 from kullback.report.html.positions import positions_of, texts_of
 from kullback.report.html.tokens import Vocabulary, visible
 from kullback.report.html.view import View, view_of
-from kullback.report.verdict import Floor
-from kullback.results import Comparison
+from kullback.results import Comparison, Floor
 
 __all__ = ["write_report"]
 

@@ -17,8 +17,8 @@ from kullback.report.html.payload import packed_within
 from kullback.report.html.positions import Positions
 from kullback.report.html.tokens import KINDS, Vocabulary, kinds_of, visible
 from kullback.report.terminal import headline
-from kullback.report.verdict import Floor, Verdict, verdict
-from kullback.results import PERCENTILES, Comparison
+from kullback.report.verdict import Verdict, verdict
+from kullback.results import PERCENTILES, Comparison, Floor
 
 __all__ = ["HEAT", "View", "view_of"]
 

@@ -49,6 +49,8 @@ def find_direction(
 ) -> Direction:
     """β s with (F + damping) s = ∇surrogate, and ½ β² sᵀF s just below max_kl.
 
+    With `damped_length` it is F + damping there too.
+
     Raises:
         InputError, ShapeError, NonFiniteError: closures that give nothing to go by.
     """
@@ -71,11 +73,12 @@ def find_direction(
         tolerance=options.cg_tolerance,
     )
     image = product(found.x)
-    curvature = float(found.x.dot(image))
+    damped = image + options.damping * found.x
+    curvature = float(found.x.dot(damped if options.damped_length else image))
     work: dict[str, Any] = {
         "gradient_norm": largest * norm,
         "cg_iterations": found.iterations,
-        "cg_residual": float((unit - image - options.damping * found.x).norm()) / norm,
+        "cg_residual": float((unit - damped).norm()) / norm,
     }
     if not curvature > 0:
         return _none(

@@ -32,7 +32,7 @@ class TrustRegion:
     | | |
     | --- | --- |
     | direction | s with (F + damping) s = g, g the objective's gradient |
-    | length | of the full step β s: ½ β² sᵀF s = 0.9999 `max_kl`, F without the damping |
+    | length | of the full step β s: ½ β² sᵀF s = 0.9999 `max_kl`, F without the damping (or with) |
     | line search | β s, then shares of it, `backtracking` apart |
     | accepted | KL ≤ `max_kl`, and improvement ≥ `accept_ratio` of what g promises, and > 0 |
 
@@ -53,6 +53,8 @@ class TrustRegion:
         line_search_steps: the most trials. A policy that is nearly certain needs many: its KL is a
             quadratic over a small share of the step only.
         accept_ratio: between 0, any improvement, and 1, all that the gradient promises.
+        damped_length: measure the length with F + damping, as TRPO's authors and most since do in
+            their code: shorter steps, which leave some of `max_kl` unused.
 
     Raises:
         InputError, DtypeError: no parameters that can be moved, or a number out of its range.
@@ -86,6 +88,7 @@ class TrustRegion:
         backtracking: float = 0.8,
         line_search_steps: int = 20,
         accept_ratio: float = 0.1,
+        damped_length: bool = False,
     ) -> None:
         self._parameters = open_parameters(parameters)
         self.options = Options(
@@ -96,6 +99,7 @@ class TrustRegion:
             backtracking,
             line_search_steps,
             accept_ratio,
+            damped_length,
         )
 
     def step(self, surrogate: Callable[[], Tensor], kl: Callable[[], Tensor]) -> TrustRegionStep:

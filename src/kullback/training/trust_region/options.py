@@ -25,6 +25,7 @@ class Options:
     backtracking: float
     line_search_steps: int
     accept_ratio: float
+    damped_length: bool
 
     def __post_init__(self) -> None:
         if not (self.max_kl > 0 and math.isfinite(self.max_kl)):

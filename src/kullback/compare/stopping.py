@@ -1,0 +1,80 @@
+"""Reading documents in random order until the mean KL is known to the precision asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kullback.compare.accumulate import Accumulator
+from kullback.compare.precision import Precision
+from kullback.compare.sequences import FIRST_ANSWER, sequence_interval
+from kullback.compare.windows import Window, Windows
+from kullback.errors import InputError, TextError
+from kullback.results import Comparison, Estimate
+
+__all__ = ["Stopping", "shuffled"]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a comparison knows enough, of every candidate."""
+
+    precision: Precision
+    confidence: float
+
+    def reached(self, found: Mapping[str, Accumulator], documents: Sequence[int]) -> bool:
+        """Whether the first `documents` of the order, all of them whole, are enough."""
+        return all(
+            self.precision.reached(self.interval(accumulator, documents))
+            for accumulator in found.values()
+        )
+
+    def interval(self, accumulator: Accumulator, documents: Sequence[int]) -> Estimate:
+        """The KL of `documents`, with an interval that allows for looking after each."""
+        clusters = accumulator.table.by_document()
+        mine = np.isin(accumulator.table.documents, np.asarray(documents))
+        return sequence_interval(
+            clusters["kl"][mine],
+            clusters.sizes[mine],
+            confidence=self.confidence,
+            infinite=int(clusters["kl_infinite"][mine].sum()),
+        )
+
+    def told(self, comparison: Comparison, accumulator: Accumulator) -> Comparison:
+        """The comparison with the interval that the stopping was judged by."""
+        documents = accumulator.table.documents.tolist()
+        kl = self.interval(accumulator, documents)
+        if math.isnan(kl.low):
+            return comparison
+        note = (
+            f"read until the interval of the KL was {self.precision} wide or the text ended; that "
+            "interval allows for looking after every document, the others do not"
+        )
+        return replace(comparison, kl=kl, notes=(*comparison.notes, note))
+
+
+def shuffled(windows: Windows, seed: int) -> Windows:
+    """The same windows, document after document, the documents in random order.
+
+    Raises `TextError` where there are too few documents for any answer, and `InputError` where
+    the text is not known by its documents.
+    """
+    if not windows.known_documents:
+        raise InputError(
+            "a precision is reached document by document, and this text is one stream: leave out "
+            "precision, or compare by documents and without as_llama_cpp"
+        )
+    by_document: dict[int, list[Window]] = {}
+    for window in windows.items:
+        by_document.setdefault(window.document, []).append(window)
+    if len(by_document) < FIRST_ANSWER:
+        raise TextError(
+            f"a precision needs {FIRST_ANSWER:.0f} documents before it can be judged, and here are "
+            f"{len(by_document)}: split the text with documents='paragraphs' or 'jsonl', or leave "
+            "out precision"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(by_document)).tolist()
+    return replace(windows, items=[window for name in order for window in by_document[name]])
