@@ -316,3 +316,22 @@ def test_several_candidates_are_ranked_and_kept(tmp_path: Path) -> None:
     found = [Path(candidate["name"]).stem for candidate in summary["candidates"]]
     assert found == ["near", "far"]
     assert (tmp_path / "out" / "positions.parquet").exists()
+
+
+def test_logs_give_an_interval(tmp_path: Path) -> None:
+    for name, logs in (("p", (-0.5108256, -1.6094379)), ("q", (-0.6931472, -1.6094379))):
+        row = dict(zip((" cat", " dog"), logs, strict=True))
+        line = {"tokens": ["the", " cat"], "top_logprobs": [None, row]}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(line))
+    names = [tmp_path / "p.jsonl", tmp_path / "q.jsonl"]
+    result = run("compare", *names, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    assert "nothing bounds the loss from above" in " ".join(result.stdout.split())
+    assert json.loads((tmp_path / "out.json").read_text())["kl"]["high"] in ("inf", None)
+    assert run("compare", *names, "--context", "64").exit_code == 2
+    refused = run("compare", tmp_path, tmp_path, "--rounding", "0.1")
+    assert "no side is a log" in refused.stderr
+    # Without rounding: 0.6·log(0.6/0.5) + 0.2·log(0.2/0.2) + 0.2·log(0.2/0.3), the rest one event.
+    exact = 0.6 * math.log(1.2) + 0.2 * math.log(2 / 3)
+    lower = json.loads((tmp_path / "out.json").read_text())["kl"]["lower"]["mean"]
+    assert lower == pytest.approx(exact, rel=1e-5)

@@ -70,6 +70,8 @@ def exit_codes() -> Iterator[None]:
 
     try:
         yield
+    except typer.Exit:
+        raise
     except KullbackError as error:
         refuse(str(error))
     except Exception as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
+from kullback.cli.incomplete import is_log, run_incomplete
 
 if TYPE_CHECKING:
     from kullback.results import Comparison, Ranking
@@ -55,6 +56,7 @@ Two files of logits that llama.cpp wrote, counted as llama.cpp does:
 
 _text = partial(typer.Option, rich_help_panel="The text")
 _models = partial(typer.Option, rich_help_panel="The models")
+_logs = partial(typer.Option, rich_help_panel="Logs of top-k log-probabilities (.jsonl)")
 _result = partial(typer.Option, rich_help_panel="The result")
 
 
@@ -65,7 +67,8 @@ def compare(
         typer.Argument(
             metavar="REFERENCE",
             help="A model folder, a hub name, a GGUF file, a llama.cpp base-logits file, or "
-            "saved logits (.safetensors, .npy, .npz).",
+            "saved logits (.safetensors, .npy, .npz), a folder that `kullback record` wrote, or a "
+            "log of a server's log-probabilities (.jsonl).",
             show_default=False,
         ),
     ],
@@ -131,6 +134,21 @@ def compare(
         bool,
         _result("--floor", help="Measure what rounding alone does: the reference against itself."),
     ] = False,
+    rounding: Annotated[
+        float | None,
+        _logs(min=0.0, metavar="NATS", help="Half of the last digit of the log-probabilities."),
+    ] = None,
+    vocabulary: Annotated[
+        int | None, _logs(min=1, metavar="EVENTS", help="How many tokens there are in all.")
+    ] = None,
+    log_prob_floor: Annotated[
+        float | None,
+        _logs(
+            max=0.0,
+            metavar="NATS",
+            help="What the candidate's server guarantees that no token is below.",
+        ),
+    ] = None,
     as_llama_cpp: Annotated[
         bool, _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does.")
     ] = False,
@@ -179,9 +197,16 @@ def compare(
         "precision": precision,
         "floor": floor,
     }
+    logged = {"rounding": rounding, "vocabulary": vocabulary, "log_prob_floor": log_prob_floor}
     with exit_codes():
+        if any(is_log(side) for side in (reference, *candidates)):
+            if fail_above is not None:
+                refuse("a log gives an interval, which --fail-above cannot judge: leave it out")
+            run_incomplete(reference, candidates, options, logged, json_file, bits)
+            return
+        _check_logged(logged)
         result = _run(reference, candidates, options, json_file, bits)
-    failed = [] if fail_above is None else _above(result, fail_above)
+    failed = [] if fail_above is None or result is None else _above(result, fail_above)
     for verdict in failed:
         typer.echo(verdict, err=True)
     if failed:
@@ -206,36 +231,60 @@ def _check_sides(candidates: list[str], quantize: Quantization | None) -> None:
         )
 
 
+def _check_logged(options: dict[str, Any]) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        refuse(f"no side is a log of log-probabilities (.jsonl): leave out {', '.join(given)}")
+
+
 def _run(
     reference: str,
     candidates: list[str],
     options: dict[str, Any],
     json_file: Path | None,
     bits: bool,
-) -> Comparison | Ranking:
+) -> Comparison | Ranking | None:
+    """The result, which the first process writes and prints; None in the others."""
     from rich.console import Console
 
     from kullback.compare import compare
+    from kullback.compare.processes import group
+    from kullback.report.json_file import check_writable
+    from kullback.report.terminal import progress_bar
+
+    candidate = candidates if len(candidates) > 1 else candidates[0] if candidates else None
+    with group() as processes:
+        if json_file is not None and processes.is_first:
+            check_writable(json_file)
+        with progress_bar(Console(stderr=True, quiet=not processes.is_first)) as progress:
+            result = compare(
+                reference, candidate, progress=progress, processes=processes, **options
+            )
+        if not processes.is_first:
+            return None
+        _show(result, options["out"], json_file, bits)
+    return result
+
+
+def _show(
+    result: Comparison | Ranking, out: Path | None, json_file: Path | None, bits: bool
+) -> None:
+    from rich.console import Console
+
     from kullback.report.folder import write_folder
-    from kullback.report.json_file import check_writable, write_json
+    from kullback.report.json_file import write_json
     from kullback.report.ranking import print_ranking
-    from kullback.report.terminal import print_comparison, progress_bar
+    from kullback.report.terminal import print_comparison
     from kullback.results import Ranking
 
     if json_file is not None:
-        check_writable(json_file)
-    candidate = candidates if len(candidates) > 1 else candidates[0] if candidates else None
-    with progress_bar(Console(stderr=True)) as progress:
-        result = compare(reference, candidate, progress=progress, **options)
-    if json_file is not None:
         write_json(result, json_file)
-    if options["out"] is not None:
-        write_folder(result, options["out"])
+    if out is not None:
+        write_folder(result, out)
     if isinstance(result, Ranking):
         print_ranking(result, Console(), bits=bits)
     else:
         print_comparison(result, Console(), bits=bits)
-    return result
 
 
 def _above(result: Comparison | Ranking, limit: float) -> list[str]:

@@ -13,14 +13,22 @@ import os
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any, Protocol
 
 from kullback.errors import InputError
-from kullback.results import Comparison, Ranking
 
 __all__ = ["check_writable", "to_json", "write_json"]
 
 
-def to_json(comparison: Comparison | Ranking) -> str:
+class Told(Protocol):
+    """What a run hands back: anything that says its numbers as a dictionary."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, JSON-ready."""
+        ...
+
+
+def to_json(comparison: Told) -> str:
     """The comparison as JSON text: valid JSON, in which infinities are the string "inf"."""
     return json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -42,7 +50,7 @@ def check_writable(path: str | Path) -> None:
         raise InputError(f"cannot write JSON to {path}: the folder {folder} is not writable")
 
 
-def write_json(comparison: Comparison | Ranking, path: str | Path) -> None:
+def write_json(comparison: Told, path: str | Path) -> None:
     """Write the comparison to `path`, replacing a file that is there in one step.
 
     A symbolic link stays, and what it points to is replaced; into a pipe or a device the text
