@@ -334,4 +334,4 @@ def test_logs_give_an_interval(tmp_path: Path) -> None:
     # Without rounding: 0.6·log(0.6/0.5) + 0.2·log(0.2/0.2) + 0.2·log(0.2/0.3), the rest one event.
     exact = 0.6 * math.log(1.2) + 0.2 * math.log(2 / 3)
     lower = json.loads((tmp_path / "out.json").read_text())["kl"]["lower"]["mean"]
-    assert lower == pytest.approx(exact, rel=1e-5)
+    assert exact * 0.999 < lower <= exact  # down to what the digits of the log leave open
