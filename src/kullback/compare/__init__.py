@@ -19,9 +19,11 @@ from kullback.errors import InputError
 if TYPE_CHECKING:
     from kullback.compare.accumulate import Accumulator
     from kullback.compare.documents import Splitting, Text
+    from kullback.compare.processes import Processes
     from kullback.compare.readers import Source
     from kullback.compare.run import Pass
     from kullback.compare.stopping import Stopping
+    from kullback.compare.store import PositionStore
     from kullback.compare.windows import Windows
     from kullback.results import Comparison, Ranking
 
@@ -49,6 +51,7 @@ def compare(
     precision: str | float | None = None,
     floor: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    processes: Processes | None = None,
 ) -> Comparison | Ranking:
     """KL(reference‖candidate) and its kin over the positions of a text, in nats per position.
 
@@ -82,6 +85,8 @@ def compare(
         floor: run the reference against itself too, in the candidate's dtype or in other batches,
             to see what rounding alone makes of a KL.
         progress: called as `progress(done, total)` with numbers of positions.
+        processes: those that `kullback.compare.processes.group()` found: they share the text, and
+            all of them get the result; by default this one is alone.
 
     Returns:
         A `Comparison`, or for a list of candidates a `Ranking`.
@@ -103,6 +108,7 @@ def compare(
     from kullback.compare.floor import floor_sides, with_floors
     from kullback.compare.intervals import check_confidence
     from kullback.compare.labelled import shared_slices, with_slices
+    from kullback.compare.processes import Processes
     from kullback.compare.readers.placement import pick_device, pick_dtype
     from kullback.compare.run import seeded
     from kullback.compare.sides import open_sides, windows_for
@@ -110,6 +116,9 @@ def compare(
 
     check_confidence(confidence)
     pick_dtype(dtype, None)
+    processes = processes or Processes()
+    device = processes.device(device)
+    stopping = _stopping(precision, confidence, processes)
     several = isinstance(candidate, list)
     given = candidate if several else [] if candidate is None else [candidate]
     with seeded(seed, pick_device(device)):
@@ -119,7 +128,6 @@ def compare(
         slices = shared_slices(p, candidates)
         windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
         windows = with_slices(windows, slices)
-        stopping = _stopping(precision, confidence)
         if stopping is not None:
             windows = shuffled(windows, seed)
         settings = {
@@ -132,9 +140,15 @@ def compare(
         }
         plan = _planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
         floors, others = floor_sides(p, plan.candidates) if floor else ({}, {})
-        plan = replace(plan, stopping=stopping, candidates={**plan.candidates, **others})
+        plan = replace(
+            plan,
+            stopping=stopping,
+            candidates={**plan.candidates, **others},
+            processes=processes,
+        )
         provenances = _provenances(plan, settings)
-        found, _ = plan.run(_store(out, provenances), progress)
+        processes.agree(provenances)
+        found, _ = plan.run(_store(out, provenances, processes), progress)
     comparisons = _comparisons(plan, found, provenances, confidence)
     if floor:
         comparisons = with_floors(comparisons, found, floors, confidence)
@@ -172,21 +186,33 @@ def _planned(
     )
 
 
-def _stopping(precision: str | float | None, confidence: float) -> Stopping | None:
+def _stopping(
+    precision: str | float | None, confidence: float, processes: Processes
+) -> Stopping | None:
     if precision is None:
         return None
+    if processes.size > 1:
+        raise InputError(
+            f"precision={precision!r} is reached document by document, and {processes.size} "
+            "processes would finish short documents first: start one process, or leave it out"
+        )
     from kullback.compare.precision import Precision
     from kullback.compare.stopping import Stopping
 
     return Stopping(Precision.parse(str(precision)), confidence)
 
 
-def _store(out: str | Path | None, provenances: Mapping[str, Any]) -> Any:
+def _store(
+    out: str | Path | None, provenances: Mapping[str, Any], processes: Processes
+) -> PositionStore | None:
     if out is None:
         return None
     from kullback.compare.store import PositionStore
 
-    return PositionStore(Path(out), provenances)
+    # One looks after the folder, before any other writes into it.
+    store = processes.from_first(lambda: PositionStore(Path(out), provenances))
+    store.rank = processes.rank
+    return store
 
 
 def _comparisons(

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from kullback.compare.accumulate import Accumulator
 from kullback.compare.positions import PositionBatch, Reading, Side, read_group
+from kullback.compare.processes import Processes
 from kullback.compare.readers import Source
 from kullback.compare.stopping import Stopping
 from kullback.compare.store import PositionStore, read_batches
@@ -42,6 +43,7 @@ class Pass:
     reading: Reading
     text_of: Callable[[int], str] | None = None
     stopping: Stopping | None = None
+    processes: Processes = field(default_factory=Processes)
 
     def run(
         self, store: PositionStore | None, progress: Callable[[int, int], None] | None
@@ -49,11 +51,30 @@ class Pass:
         """What each candidate's positions add up to, and the table of them if they are kept."""
         found = {name: Accumulator() for name in self.candidates}
         writer = None if store is None else _Writer(store, self)
-        done = 0
-        if store is not None:
-            for name, batch in store.batches():
-                found[name].update(batch)
-            done = sum(window.scored for window in self.windows.items if window.chunk in store.done)
+        try:
+            self._read_all(found, writer, progress)
+        finally:
+            # Whatever ends the run: what has been read is kept.
+            if writer is not None:
+                writer.flush()
+        if store is None:
+            return self.processes.merged(found), None
+        return self._folded(store)
+
+    def _read_all(
+        self,
+        found: Mapping[str, Accumulator],
+        writer: _Writer | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        before = 0
+        if writer is not None:
+            done = writer.store.done
+            before = sum(window.scored for window in self.windows.items if window.offset in done)
+            if self.stopping is not None:
+                for name, batch in writer.store.batches():
+                    found[name].update(batch)
+        read = self.processes.counter()
         documents: list[int] = []
         for document, groups in self._rounds():
             for group in groups:
@@ -63,28 +84,33 @@ class Pass:
                     found[name].update(batch)
                     if writer is not None:
                         writer.add(name, batch)
-                done += sum(window.scored for window in group)
+                now = before + read(sum(window.scored for window in group))
                 if progress is not None:
-                    progress(done, self.windows.scored)
+                    progress(now, self.windows.scored)
                 if writer is not None:
                     writer.end(group)
             documents.append(document)
             if self.stopping is not None and self.stopping.reached(found, documents):
                 break
-        if writer is None:
-            return found, None
-        writer.flush()
-        table = writer.store.finish(self.text_of)
-        # Folded once more in the order of the text, however often the run was interrupted.
-        found = {name: Accumulator() for name in self.candidates}
-        for name, batch in read_batches(table):
-            found[name].update(batch)
-        return found, table
 
-    def _rounds(self) -> Iterator[tuple[int, Iterator[list[Window]]]]:
+    def _folded(self, store: PositionStore) -> tuple[dict[str, Accumulator], Any]:
+        """The sums in the order of the text, however often and by whom it was interrupted."""
+        for done in self.processes.gathered(store.done):
+            store.done |= done
+        table = store.finish(self.text_of) if self.processes.is_first else None
+
+        def folded() -> dict[str, Accumulator]:
+            found = {name: Accumulator() for name in self.candidates}
+            for name, batch in read_batches(table):
+                found[name].update(batch)
+            return found
+
+        return self.processes.from_first(folded), table
+
+    def _rounds(self) -> Iterator[tuple[int, Iterable[list[Window]]]]:
         """Groups of windows between two looks at what is known: of a document each, or all."""
         if self.stopping is None:
-            yield -1, batches(self.windows.items, self.batch)
+            yield -1, self.processes.share(list(batches(self.windows.items, self.batch)))
             return
         for document, windows in itertools.groupby(self.windows.items, key=lambda w: w.document):
             yield document, batches(list(windows), self.batch)
@@ -104,27 +130,32 @@ class _Writer:
 
     def _begin(self) -> None:
         self._tables: list[Any] = []
-        self._chunks: list[int] = []
+        self._windows: list[int] = []
+        self._reading: list[Any] = []
         self._held, self._since = 0, time.monotonic()
 
     def has(self, group: Sequence[Window]) -> bool:
-        return all(window.chunk in self.store.done for window in group)
+        return all(window.offset in self.store.done for window in group)
 
     def add(self, name: str, batch: PositionBatch) -> None:
         plan = self._plan
-        self._tables.append(table_of(batch, name, plan.windows.documents, plan.text_of))
+        self._reading.append(table_of(batch, name, plan.windows.documents, plan.text_of))
         self._held += len(batch)
 
     def end(self, group: Sequence[Window]) -> None:
         """Note that `group` has been read by every candidate, and write where it is time to."""
-        self._chunks += [window.chunk for window in group]
+        self._tables += self._reading
+        self._windows += [window.offset for window in group]
+        self._reading = []
         if self._held >= _PART_POSITIONS or time.monotonic() - self._since > _PART_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        if self._tables:
-            self.store.append(self._tables, self._chunks)
+        tables, windows = self._tables, self._windows
+        # First of all: who is interrupted while writing writes nothing twice.
         self._begin()
+        if tables:
+            self.store.append(tables, windows)
 
 
 @contextmanager

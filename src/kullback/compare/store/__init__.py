@@ -2,7 +2,7 @@
 
 | file | what it has |
 | --- | --- |
-| `parts/part-00000.parquet`, … | positions of whole windows, each file written at once |
+| `parts/part-000-00000.parquet`, … | positions of whole windows that a process read, at once |
 | `positions.parquet` | all of them in order, once every window is there; the parts are gone then |
 
 Every file says in its metadata which run it belongs to. `schema` is how a position is written

@@ -20,11 +20,13 @@ from kullback.errors import InputError
 
 __all__ = ["PositionStore"]
 
-_RUN, _CHUNKS = b"kullback.run", b"kullback.chunks"
+_RUN, _WINDOWS = b"kullback.run", b"kullback.windows"
 
 
 class PositionStore:
     """The positions of one run in a folder.
+
+    A window is known by its `offset`. `rank` is the process whose parts are written.
 
     Args:
         folder: made if it is not there.
@@ -41,6 +43,7 @@ class PositionStore:
         self._run = json.dumps(run, sort_keys=True, default=str)
         self._parts = folder / "parts"
         self._next = 0
+        self.rank = 0
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -62,13 +65,14 @@ class PositionStore:
         for path in self._files():
             yield from read_batches(pq.read_table(path))
 
-    def append(self, tables: Sequence[Any], chunks: Sequence[int]) -> None:
+    def append(self, tables: Sequence[Any], windows: Sequence[int]) -> None:
         """Write the positions of whole windows, of every candidate, as one part."""
         pa = arrow()
         table = pa.concat_tables(tables).unify_dictionaries()
-        self._write(table, chunks, self._parts / f"part-{self._next:05d}.parquet")
+        name = f"part-{self.rank:03d}-{self._next:05d}.parquet"
+        self._write(table, windows, self._parts / name)
         self._next += 1
-        self.done |= set(chunks)
+        self.done |= set(windows)
 
     def finish(self, text_of: Callable[[int], str] | None = None) -> Any:
         """All positions in order: candidate by candidate, then as the text goes.
@@ -104,13 +108,13 @@ class PositionStore:
         parts = sorted(self._parts.glob("part-*.parquet"))
         return [self.table_path] * self.table_path.exists() + parts
 
-    def _write(self, table: Any, chunks: Sequence[int], path: Path) -> None:
+    def _write(self, table: Any, windows: Sequence[int], path: Path) -> None:
         import pyarrow.parquet as pq
 
         metadata = {
             **(table.schema.metadata or {}),
             _RUN: self._run.encode(),
-            _CHUNKS: json.dumps([int(chunk) for chunk in chunks]).encode(),
+            _WINDOWS: json.dumps([int(window) for window in windows]).encode(),
         }
         temporary = path.with_suffix(".writing")
         with temporary.open("wb") as file:
@@ -124,20 +128,20 @@ class PositionStore:
         for path in self._parts.glob("*.writing"):
             path.unlink()
         done: set[int] = set()
-        parts = sorted(self._parts.glob("part-*.parquet"))
-        if parts:
-            self._next = 1 + int(parts[-1].stem.removeprefix("part-"))
         for path in self._files():
+            if path != self.table_path:
+                self._next = max(self._next, 1 + int(path.stem.rpartition("-")[2]))
             metadata = self._metadata(path)
             if metadata is None:
                 path.unlink()
                 continue
             self._check_run(metadata[_RUN].decode(), path)
-            chunks = set(json.loads(metadata[_CHUNKS]))
-            if chunks & done:
+            windows = set(json.loads(metadata[_WINDOWS]))
+            if windows & done:
                 # The end was reached, and the run was stopped while it cleaned up.
                 path.unlink()
-            done |= chunks
+                continue
+            done |= windows
         return done
 
     def _metadata(self, path: Path) -> Mapping[bytes, bytes] | None:
@@ -149,7 +153,7 @@ class PositionStore:
             found = pq.read_table(path).schema.metadata or {}
         except (pa.ArrowException, OSError):
             return None
-        if _RUN not in found or _CHUNKS not in found:
+        if _RUN not in found or _WINDOWS not in found:
             raise InputError(
                 f"{str(path)!r} is no file of this command: name another folder with --out"
             )
