@@ -322,7 +322,8 @@ class Comparison:
     def __str__(self) -> str:
         return (
             f"KL(reference‖candidate) = {self.kl} nats per {self.unit}, same top "
-            f"{'class' if self.unit == 'example' else 'token'} {self.same_top}, on {self.positions:,} positions of {self.documents:,} documents"
+            f"{'class' if self.unit == 'example' else 'token'} "
+            f"{self.same_top}, on {self.positions:,} positions of {self.documents:,} documents"
         )
 
 

@@ -16,8 +16,10 @@ import numpy as np
 from kullback.compare import intervals
 from kullback.compare.clusters import Clusters, ClusterTable
 from kullback.compare.columns import CONFIDENCE_EDGES, position_columns, refuse_nan
+from kullback.compare.groups import SliceTable, sliced, unseen_classes
 from kullback.compare.positions import PositionBatch
 from kullback.compare.sketch import QuantileSketch
+from kullback.compare.slices import GROUP, LABEL, Slices
 from kullback.errors import TextError
 from kullback.results import PERCENTILES, Comparison, ConfidenceBin, Estimate
 
@@ -56,6 +58,7 @@ class Accumulator:
         self.kl = QuantileSketch(relative_error)
         self.table = ClusterTable(max_rows)
         self.worst: Worst | None = None
+        self.slices: dict[str, SliceTable] = {}
 
     @property
     def positions(self) -> int:
@@ -72,13 +75,21 @@ class Accumulator:
             return
         refuse_nan(batch)
         self.kl.update(batch.statistics["kl"])
-        self.table.update(batch.document, batch.chunk, position_columns(batch))
+        columns = position_columns(batch)
+        self.table.update(batch.document, batch.chunk, columns)
+        for name in (LABEL, GROUP):
+            if name in batch.columns:
+                which = batch.columns[name].astype(np.int64)
+                table = self.slices.setdefault(name, SliceTable())
+                table.update(which, batch.document, batch.chunk, columns)
         self._note_worst(_worst_of(batch))
 
     def merge(self, other: Accumulator) -> None:
         """Add all that `other` has seen; associative and commutative up to rounding of sums."""
         self.kl.merge(other.kl)
         self.table.merge(other.table)
+        for name, table in other.slices.items():
+            self.slices.setdefault(name, SliceTable()).merge(table)
         if other.worst is not None:
             self._note_worst(other.worst)
 
@@ -91,6 +102,7 @@ def comparison_from(
     *,
     convention: str,
     documents: Sequence[str] = (),
+    slices: Slices | None = None,
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     confidence: float = 0.95,
@@ -98,7 +110,8 @@ def comparison_from(
     """The `Comparison` of everything that `accumulator` has seen.
 
     `documents` are the names of the documents, to which `PositionBatch.document` points; those
-    without a position are named in a note. Intervals have the given `confidence` and cluster
+    without a position are named in a note. `slices` has the names of
+    classes and groups. Intervals have the given `confidence` and cluster
     by document, or by chunk where there are too few documents, which a note then says.
     Raises `TextError` when no position was seen, `InputError` when `confidence` does not lie
     strictly between 0 and 1.
@@ -107,6 +120,9 @@ def comparison_from(
     if not accumulator.positions:
         raise TextError("no position was scored: give more text, or fewer tokens of warmup")
     clusters, clustered_by = clusters_of(accumulator)
+    told = slices or Slices()
+    if told.independent and clustered_by == "chunk":
+        clustered_by = "example"
 
     def positive(name: str) -> Estimate:
         infinite = clusters.count(f"{name}_infinite") if f"{name}_infinite" in clusters else 0
@@ -143,7 +159,13 @@ def comparison_from(
             for name in accumulator.table.names
             if name.startswith("column:")
         },
-        notes=(*notes, *_notes(accumulator, clusters, clustered_by, documents, confidence)),
+        notes=(
+            *notes,
+            *_notes(accumulator, clusters, clustered_by, documents, confidence),
+            *unseen_classes(accumulator.slices, told),
+        ),
+        unit="example" if told.examples else "token",
+        **sliced(accumulator.slices, told, clusters, clustered_by, confidence),
     )
 
 
@@ -259,8 +281,10 @@ def _notes(
     unknown = accumulator.positions - clusters.count("known")
     if unknown:
         rest = "are not given" if unknown == accumulator.positions else "leave them out"
+        labelled = LABEL in accumulator.slices
         notes.append(
-            f"The next token is unknown at {unknown:,} of {accumulator.positions:,} positions: "
+            f"The {'label' if labelled else 'next token'} is unknown at {unknown:,} of "
+            f"{accumulator.positions:,} positions: {'accuracies, ' if labelled else ''}"
             f"perplexities and Δp {rest}."
         )
     infinite = accumulator.kl.infinities

@@ -80,6 +80,11 @@ class ClusterTable:
         return np.unique(self._document)
 
     @property
+    def row_documents(self) -> np.ndarray:
+        """The index of the document of each row of `by_chunk`, ascending."""
+        return self._document
+
+    @property
     def chunks(self) -> int:
         """The number of chunks with a position.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kullback.compare.positions import PositionBatch
+from kullback.compare.slices import GROUP, LABEL
 from kullback.errors import NonFiniteError
 
 __all__ = ["CONFIDENCE_EDGES", "position_columns", "refuse_nan"]
@@ -24,7 +25,8 @@ def position_columns(batch: PositionBatch) -> dict[str, np.ndarray]:
 
     `x_infinite` counts the infinities of `x`; `known` the positions whose token is known;
     `bin0:x` is `x` where the reference's top probability lies in the first bin, and so on;
-    `column:x` is the reader's own column x.
+    `column:x` is the reader's own column x; `right_p` and `right_q` count where a side's top event
+    is the label, for examples of a classifier.
     """
     statistics = batch.statistics
     columns = {"positions": np.ones(len(batch))}
@@ -39,7 +41,15 @@ def position_columns(batch: PositionBatch) -> dict[str, np.ndarray]:
         inside = (place == index).astype(np.float64)
         for name in ("positions", "kl", "kl_infinite", "same_top"):
             columns[f"bin{index}:{name}"] = columns[name] * inside
-    columns |= {f"column:{name}": values for name, values in batch.columns.items()}
+    columns |= {
+        f"column:{name}": values
+        for name, values in batch.columns.items()
+        if name not in (LABEL, GROUP)
+    }
+    if LABEL in batch.columns:
+        for side in "pq":
+            right = (statistics[f"top_{side}"] == batch.token) & (batch.token >= 0)
+            columns[f"right_{side}"] = right.astype(np.float64)
     return columns
 
 

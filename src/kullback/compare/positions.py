@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kullback.compare.conventions import careful, llama_cpp
 from kullback.compare.readers import Rows, Source
+from kullback.compare.slices import with_columns
 from kullback.compare.top_events import TopEvents, top_events
 from kullback.compare.windows import Window, Windows, batches
 from kullback.errors import NonFiniteError
@@ -111,6 +112,7 @@ def read_group(
             if rows.values.shape[1] > events:
                 columns[f"padding_mass_{side}"] = _padding_mass(rows.values, events)
         found = _to_batch(scores.statistics, columns, group, token)
+        found = with_columns(found, group, windows.slices)
         if reading.top:
             found = replace(found, top=top_events(*shown, scores.statistics, reading.top))
         yield found
@@ -137,6 +139,7 @@ def _not_finite(
     ends = np.cumsum([window.scored for window in group])
     index = int(np.searchsorted(ends, row, side="right"))
     window = group[index]
+    stored = window.offset + row - int(ends[index]) + window.scored
     where = (
         f"window {window.chunk} (document {text.documents[window.document]!r}), position "
         f"{window.first_position + row - int(ends[index]) + window.scored}"
@@ -148,16 +151,19 @@ def _not_finite(
             event = int(broken[0, 0]) if len(broken) else 0
             return NonFiniteError(
                 f"the {side}'s logits are not finite at {where}: event {event} is "
-                f"{float(values[event])}; {_remedy(source, values)}"
+                f"{float(values[event])}; {_remedy(source, values, stored)}"
             )
     return NonFiniteError(
         f"the comparison is not a number at {where}, though both sides are finite"
     )
 
 
-def _remedy(source: Source, values: Tensor) -> str:
+def _remedy(source: Source, values: Tensor, row: int) -> str:
     if source.windows is not None:
-        return "the file was saved so: find out where they came from, and save them again"
+        return (
+            f"the file was saved so, in row {row}: find out where they came from, and save them "
+            "again"
+        )
     if values.dtype in (torch.float16, torch.bfloat16):
         return "half precision overflows, try --dtype float32"
     return "the checkpoint is damaged, or its layers overflow"

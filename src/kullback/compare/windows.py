@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from kullback.compare.slices import Slices
 from kullback.errors import InputError, TextError
 
 __all__ = [
@@ -54,7 +55,8 @@ class Windows:
     """The windows of a whole text, the names of its documents, and what to know about the cut.
 
     `context` and `warmup` are those of the cut, None where rows were saved without saying.
-    `known_documents` is False where a file stands for one document for want of ids.
+    `known_documents` is False where a file stands for one document for want of ids. `slices` are
+    the classes and groups of saved rows, numbered as the `offset` of windows counts them.
     """
 
     items: list[Window]
@@ -63,6 +65,7 @@ class Windows:
     context: int | None = None
     warmup: int | None = None
     known_documents: bool = True
+    slices: Slices | None = None
 
     @property
     def scored(self) -> int:

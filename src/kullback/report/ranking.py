@@ -34,9 +34,10 @@ def render_ranking(ranking: Ranking, *, bits: bool = False) -> RenderableType:
 
 def _candidates(ranking: Ranking, unit: str, scale: float) -> Table:
     first = next(iter(ranking.comparisons.values()))
+    kind = "examples" if first.unit == "example" else "positions"
     table = table_of(
-        f"Candidates by KL(reference‖candidate), {unit} per token, "
-        f"{first.positions:,} positions of {first.documents:,} documents"
+        f"Candidates by KL(reference‖candidate), {unit} per {first.unit}, "
+        f"{first.positions:,} {kind} of {first.documents:,} documents"
     )
     table.add_column("candidate", overflow="fold")
     for heading in ("KL", "interval", "same top", "perplexity ×", "size"):
@@ -61,7 +62,7 @@ def _sentence(difference: Difference, unit: str, scale: float) -> str:
         return f"{difference.less} and {difference.more}: {difference.kl.diagnosis}."
     if difference.distinguishable:
         return (
-            f"{difference.more} loses {value} {unit} per token {interval} more than "
+            f"{difference.more} loses {value} {unit} per position {interval} more than "
             f"{difference.less}, position by position."
         )
     return f"{difference.less} and {difference.more} cannot be told apart: {value} {interval}."

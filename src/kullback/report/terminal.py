@@ -26,6 +26,7 @@ from rich.text import Text
 
 from kullback.report.cells import cells, short
 from kullback.report.layout import Fitting, table_of
+from kullback.report.slices import accuracy_sentence, slice_tables
 from kullback.results import Comparison, ConfidenceBin, Estimate
 
 __all__ = ["headline", "print_comparison", "progress_bar", "render"]
@@ -60,6 +61,7 @@ def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
         Fitting(_percentiles(comparison, unit, scale)),
         "",
         Fitting(_by_confidence(comparison, unit, scale)),
+        *slice_tables(comparison, unit, scale),
         "",
         _notes(comparison),
     ]
@@ -69,10 +71,10 @@ def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
 def headline(comparison: Comparison, *, bits: bool = False) -> str:
     """The answer in a sentence or two: on what, how much is lost, and how sure we are."""
     unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
-    where = (
-        f"On {_count(comparison.positions, 'position')} of "
-        f"{_count(comparison.documents, 'document')}"
-    )
+    labelled = comparison.unit == "example"
+    where = f"On {_count(comparison.positions, 'example' if labelled else 'position')}"
+    if comparison.clustered_by != "example":
+        where += f" of {_count(comparison.documents, 'document')}"
     kl = comparison.kl
     if comparison.infinite_positions:
         return (
@@ -82,9 +84,13 @@ def headline(comparison: Comparison, *, bits: bool = False) -> str:
     if kl.value == 0 and comparison.percentiles["max"] == 0:
         return f"{where} the candidate loses nothing: KL is exactly 0 at every one."
     value, interval = cells(kl, scale)
-    loss = f"{where} the candidate loses {value} {unit} per token {interval or '(no interval)'}."
+    loss = f"{where} the candidate loses {value} {unit} per {comparison.unit} "
+    loss += f"{interval or '(no interval)'}."
     share, share_interval = cells(comparison.same_top, 100)
-    top = f"Its top token is the reference's at {share} % of them {share_interval}".rstrip()
+    event = "class" if labelled else "token"
+    top = f"Its top {event} is the reference's at {share} % of them {share_interval}".rstrip()
+    if comparison.accuracy_difference is not None:
+        return f"{loss} {top}. {accuracy_sentence(comparison)}"
     ratio = comparison.perplexity_ratio
     if ratio is None:
         return f"{loss} {top}."
@@ -126,15 +132,23 @@ class _Rate(ProgressColumn):
 
 
 def _means(comparison: Comparison, unit: str, scale: float) -> Table:
+    labelled = comparison.unit == "example"
+    event, truth = ("class", "label") if labelled else ("token", "next token")
+    accuracies: list[tuple[str, Estimate | None, float, str, int]] = [
+        ("Accuracy of the reference", comparison.accuracy_reference, 100.0, "%", 5),
+        ("Accuracy of the candidate", comparison.accuracy_candidate, 100.0, "%", 5),
+        ("Accuracy, difference, paired", comparison.accuracy_difference, 100.0, "%", 3),
+    ]
     # Perplexities and shares are looked up against other tools, which print five digits.
     rows: list[tuple[str, Estimate | None, float, str, int]] = [
         ("KL(reference‖candidate)", comparison.kl, scale, unit, 3),
         ("KL(candidate‖reference)", comparison.reverse_kl, scale, unit, 3),
         ("Jensen-Shannon divergence", comparison.js, scale, unit, 3),
         ("Total variation", comparison.total_variation, 1.0, "", 3),
-        ("Same top token", comparison.same_top, 100.0, "%", 5),
-        ("Δp of the next token, mean", comparison.delta_p, 100.0, "%", 3),
-        ("Δp of the next token, RMS", comparison.delta_p_rms, 100.0, "%", 4),
+        (f"Same top {event}", comparison.same_top, 100.0, "%", 5),
+        *(accuracies if labelled else ()),
+        (f"Δp of the {truth}, mean", comparison.delta_p, 100.0, "%", 3),
+        (f"Δp of the {truth}, RMS", comparison.delta_p_rms, 100.0, "%", 4),
         ("Perplexity of the reference", comparison.perplexity_reference, 1.0, "", 5),
         ("Perplexity of the candidate", comparison.perplexity_candidate, 1.0, "", 5),
         ("Perplexity ratio, paired", comparison.perplexity_ratio, 1.0, "", 5),
@@ -152,7 +166,7 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
     table.add_column(f"{_percent(comparison.confidence)} interval", no_wrap=True)
     for name, estimate, factor, suffix, digits in rows:
         if estimate is None:
-            table.add_row(name, "–", "", "next token unknown")
+            table.add_row(name, "–", "", f"{truth} unknown")
             continue
         value, interval = cells(estimate, factor, digits)
         mark = "" if estimate.trusted or not interval else " ?"
@@ -201,7 +215,7 @@ def _confidence_row(part: ConfidenceBin, scale: float) -> tuple[str, ...]:
 def _diagnoses(comparison: Comparison) -> list[str]:
     """Why an interval of the main table bears a question mark or is missing, each reason once."""
     estimates = {
-        "Same top token": comparison.same_top,
+        f"Same top {'class' if comparison.unit == 'example' else 'token'}": comparison.same_top,
         "KL": comparison.kl,
         "Perplexity of the reference": comparison.perplexity_reference,
         "Perplexity of the candidate": comparison.perplexity_candidate,

@@ -95,8 +95,8 @@ def open_source(
 
     `thing` is a source already, a loaded model (with `tokenizer=`, or as a pair with its
     tokeniser), the path of a llama.cpp base-logits file, of saved arrays (`.safetensors`,
-    `.npy`, `.npz`), of a GGUF file or of a model's folder, or the name of a model on the
-    Hugging Face hub. Raises `FileFormatError` for a file that is none of these.
+    `.npy`, `.npz`, `.parquet`), of a GGUF file or of a model's folder, or the name of a model on
+    the Hugging Face hub. Raises `FileFormatError` for a file that is none of these.
     """
     if isinstance(thing, (str, Path)):
         return _open_path(thing, tokenizer, device, dtype)
@@ -142,15 +142,16 @@ def _kind_of(path: Path) -> str:
         return "llama_cpp"
     if magic.startswith(b"GGUF"):
         return "gguf"
-    if path.suffix in (".safetensors", ".npy", ".npz"):
+    if path.suffix in (".safetensors", ".npy", ".npz", ".parquet"):
         return "arrays"
     raise FileFormatError(
         f"{str(path)!r} is none of the kinds that can be compared (it begins with {magic!r}): a "
-        "GGUF model, a llama.cpp base-logits file, or .safetensors, .npy, .npz with logits"
+        "GGUF model, a llama.cpp base-logits file, or .safetensors, .npy, .npz, .parquet with "
+        "logits"
     )
 
 
 def _looks_like_a_path(name: str) -> bool:
     # Names on the hub have at most one slash and no leading dot, slash or tilde.
-    known = (".gguf", ".kld", ".npy", ".npz", ".safetensors")
+    known = (".gguf", ".kld", ".npy", ".npz", ".parquet", ".safetensors")
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(known)

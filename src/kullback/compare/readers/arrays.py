@@ -1,16 +1,18 @@
-"""Logits or log-probabilities that somebody saved: `.safetensors`, `.npy` or `.npz`.
+"""Logits or log-probabilities that somebody saved: `.safetensors`, `.npy`, `.npz` or `.parquet`.
 
 A file holds `logits` or `log_probs` of shape [positions, vocabulary] or [chunks, positions,
 vocabulary]; beside it may stand `tokens` (the token that really came next at each position,
-−1 where unknown) and `documents` (an id for each position). A `.npy` file holds logits alone.
-Rows are read as they are asked for: `.npy` and `.safetensors` are mapped, `.npz` is loaded.
+−1 where unknown), `documents` (an id for each position) and `groups` (the slice it belongs to).
+The rows of a classifier are [examples, classes], with `labels` in place of `tokens` and perhaps
+`class_names`. A `.npy` file holds logits alone. Rows are read as they are asked for: `.npy` and
+`.safetensors` are mapped, `.npz` and `.parquet` are loaded.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,11 @@ from torch import Tensor
 
 from kullback.compare.provenance import file_hash
 from kullback.compare.readers import Rows
+from kullback.compare.readers.array_files import opened_arrays
+from kullback.compare.readers.labels import read_documents, read_slices, read_targets
+from kullback.compare.slices import RUNS_ARE_CHUNKS, Slices
 from kullback.compare.windows import Window, Windows
-from kullback.errors import DtypeError, FileFormatError, MissingExtra, ShapeError, SpaceError
+from kullback.errors import DtypeError, FileFormatError, ShapeError, SpaceError
 
 __all__ = ["SavedArrays"]
 
@@ -41,6 +46,7 @@ class SavedArrays:
     """Array-like [positions, events] or [chunks, positions, events], sliced as it is read."""
     shape: tuple[int, ...]
     windows: Windows
+    slices: Slices
     notes: Sequence[str] = ()
     tokenizer: None = None
 
@@ -48,25 +54,27 @@ class SavedArrays:
     def open(cls, path: Path) -> SavedArrays:
         """Read names, shapes, tokens and documents.
 
-        Raises `FileFormatError`, `ShapeError`, `DtypeError` or `SpaceError` for a file that
-        does not hold what the module says.
+        Raises `FileFormatError`, `ShapeError`, `DtypeError`, `SpaceError` or
+        `VocabularyMismatch` for a file that does not hold what the module says.
         """
-        arrays = _READERS[path.suffix](path)
+        arrays = _opened(path)
         keys = [key for key in ("logits", "log_probs") if key in arrays]
         if len(keys) != 1:
             raise FileFormatError(
                 f"{str(path)!r} holds {', '.join(sorted(arrays)) or 'nothing'}: it needs either "
                 "'logits' or 'log_probs' (for a model's weights, give its folder)"
             )
-        stored = arrays[keys[0]]
-        shape = tuple(stored.shape if hasattr(stored, "shape") else stored.get_shape())
+        shape = arrays[keys[0]].shape
         if len(shape) not in (2, 3) or 0 in shape:
             raise ShapeError(
                 f"{keys[0]!r} in {str(path)!r} has shape {list(shape)}: it needs [positions, "
                 "vocabulary] or [chunks, positions, vocabulary], none of them empty"
             )
-        windows = _windows(path, arrays, shape)
-        found = cls(path, keys[0], stored, shape, windows)
+        leading, classes = shape[:-1], shape[-1]
+        targets = read_targets(path, arrays, leading, classes)
+        slices = read_slices(path, arrays, leading, classes)
+        windows = _windows(path, targets, read_documents(path, arrays, leading), shape)
+        found = cls(path, keys[0], arrays[keys[0]].load(), shape, windows, slices)
         found._check_space()
         return found
 
@@ -84,7 +92,7 @@ class SavedArrays:
         """The stored rows of `windows`; log-probabilities are checked to add up to one."""
         values = torch.cat([self._read(w.offset, w.offset + w.scored) for w in windows])
         if self.key == "log_probs":
-            self._check_normalized(values, windows[0].offset)
+            self._check_normalized(values, windows)
         return Rows(values)
 
     def provenance(self) -> dict[str, Any]:
@@ -103,15 +111,16 @@ class SavedArrays:
             start += last - first
         return torch.cat(parts)
 
-    def _check_normalized(self, values: Tensor, offset: int) -> None:
+    def _check_normalized(self, values: Tensor, windows: Sequence[Window]) -> None:
         # Rounding log p to a relative eps moves log Σp by at most eps·H, and H ≤ log V.
         tolerance = max(1e-3, torch.finfo(values.dtype).eps * math.log(self.events))
         total = values.float().logsumexp(-1)
         bad = (total.abs() > tolerance).nonzero()
         if len(bad):
             row = int(bad[0, 0])
+            place = np.concatenate([w.offset + np.arange(w.scored) for w in windows])[row]
             raise SpaceError(
-                f"row {offset + row} of 'log_probs' in {self.name!r} adds up to "
+                f"row {place} of 'log_probs' in {self.name!r} adds up to "
                 f"{math.exp(float(total[row])):.6g} instead of 1: save unnormalised rows as "
                 "'logits', and whole rows rather than the top few"
             )
@@ -127,48 +136,12 @@ class SavedArrays:
                 )
 
 
-def _npy(path: Path) -> Mapping[str, Any]:
-    try:
-        return {"logits": np.lib.format.open_memmap(path, mode="r")}
-    except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{str(path)!r} is not a whole .npy file: {error}") from error
+def _opened(path: Path) -> Any:
+    if path.suffix == ".parquet":
+        from kullback.compare.readers.parquet import opened_table
 
-
-def _npz(path: Path) -> Mapping[str, Any]:
-    import zipfile
-    import zlib
-
-    if not zipfile.is_zipfile(path):
-        raise FileFormatError(
-            f"{str(path)!r} is not a whole .npz file: it is no archive, or its end is missing"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileFormatError(
-            f"{str(path)!r} is not a whole .npz file of numbers: an array in it is damaged, or "
-            "holds Python objects"
-        ) from error
-
-
-def _safetensors(path: Path) -> Mapping[str, Any]:
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise MissingExtra("safetensors", "models") from error
-    try:
-        file = safe_open(path, framework="pt")
-        names = list(file.keys())
-        small = {
-            key: file.get_tensor(key).numpy() for key in ("tokens", "documents") if key in names
-        }
-        return {key: file.get_slice(key) for key in names} | small
-    except SafetensorError as error:
-        raise FileFormatError(f"{str(path)!r} is not a whole .safetensors file: {error}") from error
-
-
-_READERS = {".npy": _npy, ".npz": _npz, ".safetensors": _safetensors}
+        return opened_table(path)
+    return opened_arrays(path)
 
 
 def _tensor(values: Any, path: Path) -> Tensor:
@@ -185,13 +158,13 @@ def _tensor(values: Any, path: Path) -> Tensor:
     return values
 
 
-def _windows(path: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> Windows:
+def _windows(
+    path: Path, targets: np.ndarray | None, ids: np.ndarray | None, shape: tuple[int, ...]
+) -> Windows:
     """Blocks of rows that neither cross a chunk nor a document."""
-    leading = shape[:-1]
-    positions = math.prod(leading)
-    tokens = _per_position(path, "tokens", arrays.get("tokens"), leading)
-    ids = _per_position(path, "documents", arrays.get("documents"), leading)
-    targets = np.full(positions, -1) if tokens is None else tokens.astype(np.int64)
+    positions = math.prod(shape[:-1])
+    if targets is None:
+        targets = np.full(positions, -1)
     names, document = np.array([path.name]), np.zeros(positions, dtype=np.int64)
     if ids is not None:
         names, document = np.unique(ids, return_inverse=True)
@@ -209,23 +182,8 @@ def _windows(path: Path, arrays: Mapping[str, Any], shape: tuple[int, ...]) -> W
             )
     notes = []
     if ids is None and len(shape) == 2:
-        notes.append(f"no document ids in {path.name}: runs of {_BLOCK} rows stand for chunks")
+        notes.append(f"no document ids in {path.name}: runs of {_BLOCK} {RUNS_ARE_CHUNKS}")
     return Windows(items, [str(name) for name in names], notes, known_documents=ids is not None)
 
 
 _NO_TOKENS = np.empty(0, dtype=np.int64)
-
-
-def _per_position(
-    path: Path, key: str, values: np.ndarray | None, leading: tuple[int, ...]
-) -> np.ndarray | None:
-    if values is None:
-        return None
-    if values.shape != leading:
-        raise ShapeError(
-            f"{key!r} in {str(path)!r} has shape {list(values.shape)}: it needs one entry for "
-            f"each position, {list(leading)}"
-        )
-    if key == "tokens" and not np.issubdtype(values.dtype, np.integer):
-        raise DtypeError(f"'tokens' in {str(path)!r} is {values.dtype}: token ids are integers")
-    return values.reshape(-1)
