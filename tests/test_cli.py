@@ -37,6 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         reference: str, candidate: str | None, *, progress: Callable, **options: Any
     ) -> object:
         progress(1, 2)
+        assert options.pop("processes").size == 1
         made.append({"reference": reference, "candidate": candidate, **options})
         return replace(comparison(), kl=Estimate(0.02, 0.01, 0.04))
 
@@ -66,6 +67,7 @@ def test_defaults(calls: list[dict[str, Any]]) -> None:
             "candidate": "q",
             "text": None,
             "documents": None,
+            "chat": None,
             "context": None,
             "warmup": None,
             "max_tokens": None,
@@ -95,6 +97,7 @@ def test_options_are_passed_on(calls: list[dict[str, Any]]) -> None:
             "candidate": None,
             "text": [Path("a.txt"), Path("b.txt")],
             "documents": "jsonl",
+            "chat": None,
             "context": 64,
             "warmup": 8,
             "max_tokens": 1000,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from kullback.compare import compare
 from kullback.compare.chat import windows_of_chat
 from kullback.compare.conversations import read_conversations
 from kullback.compare.positions import read_positions
@@ -311,3 +312,21 @@ def test_the_template_of_a_real_model(write: Any) -> None:
     last = windows.items[-1].tokens
     assert np.array_equal(last, full[: len(last)])
     assert tokenizer.decode(full[len(last) :]) == "\n"
+
+
+def test_compare_counts_the_assistants_tokens(write: Any, tmp_path: Path) -> None:
+    p, q, path = model(), model(1), write({"messages": TALK}, TALK[:2])
+    found = compare(p, q, chat=path)
+    windows = windows_of_chat(p, [q], path)
+    parts = list(read_positions(p, q, windows, events=104))
+    kl = np.concatenate([part.statistics["kl"] for part in parts])
+    assert found.positions == windows.scored == len(kl)
+    assert found.kl.value == pytest.approx(kl.mean(), rel=1e-6)
+    assert found.documents == 2
+    assert found.provenance["documents"] == "conversations"
+    for unused in ({"text": "a"}, {"warmup": 3}, {"documents": "lines"}, {"as_llama_cpp": True}):
+        with pytest.raises(InputError, match=f"leave out {next(iter(unused))}"):
+            compare(p, q, chat=path, **unused)
+    np.save(tmp_path / "rows.npy", np.zeros((4, 104)))
+    with pytest.raises(InputError, match="chat needs models"):
+        compare(tmp_path / "rows.npy", q, chat=path)

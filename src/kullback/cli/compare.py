@@ -91,6 +91,13 @@ def compare(
             help="One document is: files, lines, paragraphs or jsonl; by default files.",
         ),
     ] = None,
+    chat: Annotated[
+        Path | None,
+        _text(
+            metavar="FILE",
+            help="Conversations as JSON lines, in place of text: the assistant's tokens count.",
+        ),
+    ] = None,
     context: Annotated[
         int | None, _text(min=2, metavar="TOKENS", help="Length of a chunk, by default 512.")
     ] = None,
@@ -183,6 +190,7 @@ def compare(
     options = {
         "text": text or None,
         "documents": None if documents is None else documents.value,
+        "chat": chat,
         "context": context,
         "warmup": warmup,
         "max_tokens": max_tokens,

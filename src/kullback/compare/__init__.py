@@ -36,6 +36,7 @@ def compare(
     *,
     text: Text | None = None,
     documents: Splitting | None = None,
+    chat: str | Path | None = None,
     context: int | None = None,
     warmup: int | None = None,
     max_tokens: int | None = None,
@@ -64,6 +65,8 @@ def compare(
             tokens and take no text.
         documents: how an item of text splits: "files" (the default), "lines", "paragraphs" or
             "jsonl".
+        chat: in place of `text`, a file with a conversation on each line of JSON; only what the
+            assistant says counts, as the chat template writes it.
         context: each document is cut into windows of this many tokens, by default 512.
         warmup: the first so many predictions of a window do not count, by default 256; half
             the context with `as_llama_cpp`.
@@ -111,7 +114,7 @@ def compare(
     from kullback.compare.processes import Processes
     from kullback.compare.readers.placement import pick_device, pick_dtype
     from kullback.compare.run import seeded
-    from kullback.compare.sides import open_sides, windows_for
+    from kullback.compare.sides import chat_windows, open_sides, windows_for
     from kullback.compare.stopping import shuffled
 
     check_confidence(confidence)
@@ -126,7 +129,11 @@ def compare(
         p, candidates = open_sides(reference, given, quantize, options)
         cutting = {"documents": documents, "context": context, "warmup": warmup}
         slices = shared_slices(p, candidates)
-        windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
+        if chat is None:
+            windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
+        else:
+            refused = {"text": text, "as_llama_cpp": as_llama_cpp or None, **cutting}
+            windows = chat_windows(p, candidates, Path(chat), refused, max_tokens)
         windows = with_slices(windows, slices)
         if stopping is not None:
             windows = shuffled(windows, seed)
@@ -136,7 +143,7 @@ def compare(
             "warmup": windows.warmup,
             "seed": seed,
             "max_tokens": max_tokens,
-            "documents": None if p.windows is not None else documents or "files",
+            "documents": _kind_of_documents(p, documents, chat),
         }
         plan = _planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
         floors, others = floor_sides(p, plan.candidates) if floor else ({}, {})
@@ -158,6 +165,12 @@ def compare(
 
     sizes = {name: provenances[name]["candidate"].get("bytes") for name in comparisons}
     return ranking_from(comparisons, found, sizes, confidence=confidence)
+
+
+def _kind_of_documents(p: Source, documents: str | None, chat: str | Path | None) -> str | None:
+    if p.windows is not None:
+        return None
+    return "conversations" if chat is not None else documents or "files"
 
 
 def _planned(

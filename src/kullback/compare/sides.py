@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kullback.errors import InputError, TokenizerMismatch
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from kullback.compare.readers import Source
     from kullback.compare.windows import Windows
 
-__all__ = ["names_of", "open_sides", "windows_for"]
+__all__ = ["chat_windows", "names_of", "open_sides", "windows_for"]
 
 
 def open_sides(
@@ -75,6 +76,35 @@ def windows_for(
                 "them with the reference one by one"
             )
     return first_tokens(found[0], max_tokens)
+
+
+def chat_windows(
+    p: Source,
+    candidates: Sequence[Source],
+    path: Path,
+    options: dict[str, Any],
+    max_tokens: int | None,
+) -> Windows:
+    """The assistant's turns in the conversations of a file; of `options` only the context counts.
+
+    Raises `InputError` where a side is no model, or another option is given.
+    """
+    from kullback.compare.chat import windows_of_chat
+    from kullback.compare.readers.hugging_face import HuggingFaceModel
+    from kullback.compare.windows import first_tokens
+
+    unused = [name for name, value in options.items() if value is not None and name != "context"]
+    if unused:
+        raise InputError(f"chat brings its own text, turn by turn: leave out {', '.join(unused)}")
+    models = [side for side in (p, *candidates) if isinstance(side, HuggingFaceModel)]
+    for side in (p, *candidates):
+        if side not in models:
+            raise InputError(
+                f"chat needs models to read it, and {side.name!r} is what one left on disk: give "
+                "the model itself"
+            )
+    windows = windows_of_chat(models[0], models[1:], path, context=options["context"])
+    return first_tokens(windows, max_tokens)
 
 
 def _windows(
