@@ -14,7 +14,9 @@ goes on with the others.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import importlib.util
 import json
 import multiprocessing
 import statistics
@@ -52,18 +54,31 @@ NAMES = {"kullback": "kullback", "sb3": "sb3-contrib"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--environments", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--seeds", type=int, help="of each environment; 5 for CartPole, 3 else")
-    parser.add_argument("--steps", type=int, help="of each run; as tuned")
+    parser.add_argument("--seeds", type=count, help="of each environment; 5 for CartPole, 3 else")
+    parser.add_argument("--steps", type=count, help="of each run; as tuned")
     parser.add_argument("--learners", nargs="+", choices=list(NAMES), default=list(NAMES))
-    parser.add_argument("--workers", type=int, default=2, help="runs at a time, a core for each")
-    parser.add_argument("--out", type=Path, default=Path("build/trpo"))
+    parser.add_argument("--workers", type=count, default=2, help="runs at a time, a core for each")
+    parser.add_argument("--out", type=Path, help="build/trpo, or build/trpo_tiny")
     parser.add_argument("--tiny", action="store_true", help="a few hundred steps of each")
     options = parser.parse_args()
+    options.out = options.out or Path("build/trpo_tiny" if options.tiny else "build/trpo")
+    if "sb3" in options.learners and importlib.util.find_spec("sb3_contrib") is None:
+        raise SystemExit(
+            "The other side is missing: pip install sb3-contrib, or leave it out with "
+            "--learners kullback"
+        )
     console = Console()
     runs = play(planned(options), options)
     report(console, runs)
     draw(runs, options.out / "curves.svg")
     console.print(f"Runs: {options.out}/*.json, curves: {options.out / 'curves.svg'}")
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def planned(options: argparse.Namespace) -> list[tuple[str, Settings, int]]:
@@ -100,14 +115,20 @@ def play(plan: list[tuple[str, Settings, int]], options: argparse.Namespace) -> 
                 progress.update(bars[name], completed=settings.steps)
             else:
                 futures.append(pool.submit(work, who, settings, seed, runs[name], news))
-        while not all(future.done() for future in futures):
-            try:
-                name, steps = news.get(timeout=1.0)
-            except Empty:
-                continue
-            progress.update(bars[name], completed=steps)
-        for future in futures:
-            future.result()
+        try:
+            while not all(future.done() for future in futures):
+                with contextlib.suppress(Empty):
+                    name, steps = news.get(timeout=1.0)
+                    progress.update(bars[name], completed=steps)
+                for future in futures:
+                    if future.done():
+                        future.result()
+        except BaseException:
+            # One that failed, or an interruption, ends the others too.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
     return {name: json.loads(path.read_text()) for name, path in runs.items()}
 
 
@@ -189,4 +210,7 @@ def draw(runs: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted; the runs that have finished are kept.") from None

@@ -41,6 +41,7 @@ class Settings:
     damping: float = 0.1
     cg_iterations: int = 25
     line_search_steps: int = 10
+    damped_length: bool = True
     learning_rate: float = 1e-3
     critic_epochs: int = 20
     critic_batch: int = 128
@@ -123,7 +124,7 @@ def train(settings: Settings, seed: int, report: Callable[[int], object]) -> Run
         damping=settings.damping,
         cg_iterations=settings.cg_iterations,
         line_search_steps=settings.line_search_steps,
-        damped_length=True,
+        damped_length=settings.damped_length,
     )
     adam = torch.optim.Adam(critic.parameters(), lr=settings.learning_rate, eps=1e-5, fused=True)
 

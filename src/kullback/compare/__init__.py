@@ -17,14 +17,11 @@ import torch
 from kullback.errors import InputError
 
 if TYPE_CHECKING:
-    from kullback.compare.accumulate import Accumulator
     from kullback.compare.documents import Splitting, Text
     from kullback.compare.processes import Processes
     from kullback.compare.readers import Source
-    from kullback.compare.run import Pass
     from kullback.compare.stopping import Stopping
     from kullback.compare.store import PositionStore
-    from kullback.compare.windows import Windows
     from kullback.results import Comparison, Ranking
 
 __all__ = ["compare"]
@@ -111,11 +108,13 @@ def compare(
     from kullback.compare.floor import floor_sides, with_floors
     from kullback.compare.intervals import check_confidence
     from kullback.compare.labelled import shared_slices, with_slices
+    from kullback.compare.plan import planned, provenances_of
     from kullback.compare.processes import Processes
     from kullback.compare.readers.placement import pick_device, pick_dtype
     from kullback.compare.run import seeded
     from kullback.compare.sides import chat_windows, open_sides, windows_for
     from kullback.compare.stopping import shuffled
+    from kullback.compare.summary import comparisons_of
 
     check_confidence(confidence)
     pick_dtype(dtype, None)
@@ -145,7 +144,7 @@ def compare(
             "max_tokens": max_tokens,
             "documents": _kind_of_documents(p, documents, chat),
         }
-        plan = _planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
+        plan = planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
         floors, others = floor_sides(p, plan.candidates) if floor else ({}, {})
         plan = replace(
             plan,
@@ -153,10 +152,10 @@ def compare(
             candidates={**plan.candidates, **others},
             processes=processes,
         )
-        provenances = _provenances(plan, settings)
+        provenances = provenances_of(plan, {**settings, "batch": plan.batch})
         processes.agree(provenances)
         found, _ = plan.run(_store(out, provenances, processes), progress)
-    comparisons = _comparisons(plan, found, provenances, confidence)
+    comparisons = comparisons_of(plan, found, provenances, confidence)
     if floor:
         comparisons = with_floors(comparisons, found, floors, confidence)
     if not several:
@@ -171,32 +170,6 @@ def _kind_of_documents(p: Source, documents: str | None, chat: str | Path | None
     if p.windows is not None:
         return None
     return "conversations" if chat is not None else documents or "files"
-
-
-def _planned(
-    p: Source,
-    candidates: list[Source],
-    windows: Windows,
-    batch: int | None,
-    as_llama_cpp: bool,
-    top: int,
-) -> Pass:
-    from kullback.compare.alignment import shared_events
-    from kullback.compare.positions import Reading, Side
-    from kullback.compare.run import Pass
-    from kullback.compare.sides import names_of
-
-    return Pass(
-        reference=p,
-        candidates={
-            name: Side(q, shared_events(p, q, windows))
-            for name, q in zip(names_of(candidates), candidates, strict=True)
-        },
-        windows=windows,
-        batch=_batch(batch, candidates, windows),
-        reading=Reading(as_llama_cpp, top),
-        text_of=_text_of(p, candidates),
-    )
 
 
 def _stopping(
@@ -226,94 +199,3 @@ def _store(
     store = processes.from_first(lambda: PositionStore(Path(out), provenances))
     store.rank = processes.rank
     return store
-
-
-def _comparisons(
-    plan: Pass,
-    found: Mapping[str, Accumulator],
-    provenances: Mapping[str, Any],
-    confidence: float,
-) -> dict[str, Comparison]:
-    from kullback.compare.accumulate import comparison_from
-
-    comparisons = {}
-    for name, side in plan.candidates.items():
-        # A source may stand on both sides.
-        notes = [*plan.windows.notes, *plan.reference.notes, *side.source.notes]
-        comparison = comparison_from(
-            found[name],
-            convention="llama.cpp" if plan.reading.as_llama_cpp else "careful",
-            documents=plan.windows.documents,
-            slices=plan.windows.slices,
-            provenance=provenances[name],
-            notes=list(dict.fromkeys(notes)),
-            confidence=confidence,
-        )
-        lumped = _column_notes(comparison, side.events)
-        comparison = replace(comparison, notes=(*comparison.notes, *lumped))
-        if plan.stopping is not None:
-            comparison = plan.stopping.told(comparison, found[name])
-        comparisons[name] = comparison
-    return comparisons
-
-
-def _batch(batch: int | None, candidates: list[Source], windows: Windows) -> int:
-    if batch is None and windows.slices is not None:
-        # Documents of a classifier are often of a few rows only.
-        return max(1, 256 // max(window.scored for window in windows.items))
-    if batch is None:
-        # One window of a few hundred tokens fills a processor, but not a GPU.
-        models = [getattr(side, "model", None) for side in candidates]
-        return 1 if any(m is None or m.device.type == "cpu" for m in models) else 8
-    if batch < 1:
-        raise InputError(f"batch={batch}: at least one window goes through at a time")
-    return batch
-
-
-def _text_of(p: Source, candidates: list[Source]) -> Callable[[int], str] | None:
-    """What a token says, where a side has a tokeniser."""
-    from functools import cache
-
-    tokenizers = [side.tokenizer for side in (p, *candidates) if side.tokenizer is not None]
-    if not tokenizers:
-        return None
-    return cache(lambda token: tokenizers[0].decode([token]))
-
-
-def _provenances(plan: Pass, settings: dict[str, Any]) -> dict[str, Any]:
-    """For each candidate, what its numbers depend on."""
-    from kullback.compare.provenance import token_stream_hash, versions, vocabulary_hash
-
-    sides = [plan.reference, *(side.source for side in plan.candidates.values())]
-    tokenizers = [side.tokenizer for side in sides if side.tokenizer is not None]
-    shared = {
-        "tokenizer": vocabulary_hash(tokenizers[0].get_vocab()) if tokenizers else None,
-        "token_stream": token_stream_hash(plan.windows),
-        "versions": versions(["torch", "transformers", "numba", "gguf"]),
-        **settings,
-    }
-    reference = plan.reference.provenance()
-    return {
-        name: {"reference": reference, "candidate": side.source.provenance(), **shared}
-        for name, side in plan.candidates.items()
-    }
-
-
-def _column_notes(comparison: Comparison, events: int) -> list[str]:
-    """What a reader has to know of mass that was lumped together or cut off."""
-    means = {name: estimate.value for name, estimate in comparison.columns.items()}
-    notes = []
-    if "censored_mass_p" in means:
-        notes.append(
-            "events that a file knows only to be small were joined into one: the divergences are "
-            f"lower bounds; its mean mass is {means['censored_mass_p']:.2g} in the reference and "
-            f"{means['censored_mass_q']:.2g} in the candidate, and the next token was among them "
-            f"at {means['censored_token']:.2%} of the positions"
-        )
-    for side, name in (("p", "reference"), ("q", "candidate")):
-        if f"padding_mass_{side}" in means:
-            notes.append(
-                f"the {name}'s head is wider than the {events} events compared; the mean mass on "
-                f"its padding was {means[f'padding_mass_{side}']:.2g}, and was cut off"
-            )
-    return notes
