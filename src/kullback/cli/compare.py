@@ -67,7 +67,7 @@ def compare(
         typer.Argument(
             metavar="REFERENCE",
             help="A model folder, a hub name, a GGUF file, a llama.cpp base-logits file, or "
-            "saved logits (.safetensors, .npy, .npz, .parquet), a folder of `kullback record`, or a "
+            "saved logits (.safetensors, .npy, .npz, .parquet), a folder of `kullback record`, a "
             "log of a server's log-probabilities (.jsonl).",
             show_default=False,
         ),
