@@ -5,7 +5,7 @@ comparison could not be made or the command line is wrong, 3 when something else
 One file for each command; each registers itself with the application.
 """
 
-from kullback.cli import compare, layers, record  # noqa: F401
+from kullback.cli import compare, layers, record, report  # noqa: F401
 from kullback.cli.application import app
 
 __all__ = ["app"]

@@ -1,4 +1,4 @@
-"""An estimate as two cells of a table: the value, and its interval to the same place."""
+"""Numbers as words: an estimate as two cells of a table, to the same place, and sizes on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 from kullback.results import Estimate
 
-__all__ = ["cells", "short"]
+__all__ = ["cells", "short", "size"]
 
 
 def cells(estimate: Estimate, scale: float = 1.0, digits: int = 3) -> tuple[str, str]:
@@ -45,3 +45,19 @@ def short(value: float) -> str:
     if value == 0:
         return "0"
     return f"{value:.2g}" if abs(value) < 1 else f"{value:.3g}"
+
+
+def size(count: int | None) -> str:
+    """Bytes in three digits, of the decimal units that disks are sold in.
+
+    >>> size(144_811_072), size(999_999), size(12), size(None)
+    ('145 MB', '1 MB', '12 B', '–')
+    """
+    if count is None:
+        return "–"
+    rest = float(f"{count:.3g}")
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if rest < 1000 or unit == "TB":
+            return f"{rest:,.0f} {unit}" if rest >= 100 else f"{rest:.3g} {unit}"
+        rest /= 1000
+    raise AssertionError(count)

@@ -8,7 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kullback.report.cells import cells
+from kullback.report.cells import cells, size
 from kullback.report.layout import Fitting, table_of
 from kullback.results import Difference, Ranking
 
@@ -51,7 +51,7 @@ def _candidates(ranking: Ranking, unit: str, scale: float) -> Table:
             Text(interval),
             f"{100 * comparison.same_top.value:.1f} %",
             "–" if ratio is None else cells(ratio)[0],
-            _size(ranking.sizes.get(name)),
+            size(ranking.sizes.get(name)),
         )
     return table
 
@@ -76,10 +76,3 @@ def _notes(ranking: Ranking) -> list[str]:
         "are paired by it, each interval by itself."
     )
     return [*dict.fromkeys(found), made]
-
-
-def _size(size: int | None) -> str:
-    if size is None:
-        return "–"
-    exponent = min(max(0, int(math.log10(max(size, 1))) // 3), 4)
-    return f"{size / 1000**exponent:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[exponent]}"

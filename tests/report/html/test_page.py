@@ -18,7 +18,7 @@ import pytest
 import kullback.report.html as html
 from kullback.errors import InputError, MissingExtra
 from kullback.report.html import write_report
-from kullback.report.html.figures import ends, number
+from kullback.report.html.figures import ends, value
 from kullback.report.html.page import embedded_json
 from kullback.report.terminal import headline
 
@@ -98,10 +98,10 @@ def test_the_numbers_of_the_comparison_are_on_the_page(
     words = " ".join(Elements(report(tmp_path / "r.html", example)).words.split())
     assert headline(example.comparison) in words
     for estimate in (example.comparison.reverse_kl, example.comparison.js):
-        assert f"{number(estimate.value)} {ends(estimate)}" in words
+        assert f"{value(estimate)} {ends(estimate)}" in words
     for part in example.comparison.by_confidence:
         if part.positions:
-            assert f"{number(part.kl.value)} " in words
+            assert f"{value(part.kl)} " in words
             assert f"{part.positions:,} positions" in words
     assert "600 positions" in words
 

@@ -5,7 +5,8 @@
 | `positions`, `tokens` | arrays of one candidate's positions; what is shown of a token, its kind |
 | `breakdowns`, `passages` | means by group with their intervals; the runs of text that lose most |
 | `codes`, `payload` | the positions for the page, about 30 bytes each, right to every digit |
-| `charts`, `figures` | drawings, and numbers as words |
+| `drawing`, `charts`, `figures` | drawings, and numbers as words |
+| `ranked` | several candidates beside each other: differences, sizes, the frontier |
 | `words`, `view`, `page` | one candidate in words, whole, and all of them in a template |
 """
 
@@ -19,9 +20,10 @@ from typing import Any
 from kullback.errors import InputError, MissingExtra
 from kullback.report.html.page import page
 from kullback.report.html.positions import positions_of, texts_of
+from kullback.report.html.ranked import Ranked, ranked
 from kullback.report.html.tokens import Vocabulary, visible
 from kullback.report.html.view import View, view_of
-from kullback.results import Comparison, Floor
+from kullback.results import Comparison, Floor, Ranking
 
 __all__ = ["write_report"]
 
@@ -38,6 +40,7 @@ def write_report(
     *,
     token_text: Callable[[int], str] | None = None,
     floors: Mapping[str, Floor] | None = None,
+    ranking: Ranking | None = None,
 ) -> None:
     """Write the report of one or several candidates to `path`, in one step.
 
@@ -52,6 +55,7 @@ def write_report(
             numbers only. Without it those that occur in the text are shown by its column `text`,
             the others by their number.
         floors: by name, what rounding alone does; see `kullback.report.verdict`.
+        ranking: of the same candidates: what can be told apart, and sizes on disk.
 
     Raises:
         InputError: there is nothing to report, table and comparisons do not belong together, or
@@ -60,7 +64,13 @@ def write_report(
     """
     if not comparisons:
         raise InputError("there is no comparison to report: give at least one candidate")
-    text = _report(comparisons, positions, token_text, floors or {})
+    if ranking is not None and set(ranking.comparisons) != set(comparisons):
+        raise InputError(
+            f"the ranking is of {', '.join(map(repr, ranking.comparisons))}, the comparisons of "
+            f"{', '.join(map(repr, comparisons))}: give both of the same candidates"
+        )
+    several = Ranked() if ranking is None else ranked(ranking)
+    text = _report(comparisons, positions, token_text, floors or {}, several)
     _write(Path(path), text)
 
 
@@ -69,6 +79,7 @@ def _report(
     table: Any,
     token_text: Callable[[int], str] | None,
     floors: Mapping[str, Floor],
+    several: Ranked,
 ) -> str:
     try:
         import pyarrow  # noqa: F401
@@ -76,7 +87,7 @@ def _report(
         raise MissingExtra("pyarrow", "report") from error
     order = sorted(comparisons, key=lambda name: comparisons[name].kl.value)
     vocabulary = Vocabulary(texts_of(table), token_text)
-    each = (LARGEST - _AROUND) // len(order) - _AROUND_EACH
+    each = (LARGEST - _AROUND - several.bytes) // len(order) - _AROUND_EACH
     views = [
         view_of(
             place,
@@ -89,7 +100,7 @@ def _report(
         )
         for place, name in enumerate(order)
     ]
-    return page(_title(views), views)
+    return page(_title(views), views, several)
 
 
 def _title(views: list[View]) -> str:

@@ -1,61 +1,21 @@
-"""The charts with axes, as SVG that takes its colours from the page.
-
-Matplotlib draws them; Plotly's script alone is as large as the whole page may be. Text stays text,
-and each colour below stands for a variable of the style sheet, so that a chart follows the page
-into the dark. Bars by group are rows of a table, and need no drawing.
-"""
+"""The charts of one candidate that have axes. Bars by group are rows of a table, and need none."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from kullback.errors import MissingExtra
 from kullback.report.html.breakdowns import Group, Histogram
+from kullback.report.html.drawing import INK, MUTED, P, Q, axes_of, power
 
 __all__ = ["calibration_chart", "distribution_chart", "place_chart"]
-
-_INK, _MUTED, _RULE, _P, _Q = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _RULE: "rule", _P: "reference", _Q: "candidate"}
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "font.size": 11.0,
-    "text.color": _MUTED,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _RULE,
-    "axes.linewidth": 0.8,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.labelsize": 11.0,
-    "grid.color": _RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _RULE,
-    "ytick.color": _RULE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
-    "ytick.left": False,
-    "xtick.minor.visible": False,
-    "mathtext.default": "regular",
-    "axes.unicode_minus": True,
-}
-_PER_INCH = 72.0
-_WIDTH, _HEIGHT = 350, 215
 
 
 def distribution_chart(found: Histogram, percentiles: dict[str, float], name: str) -> str:
     """Shares of positions by KL; zeros and infinities have bars of their own beside the axis."""
-    with _axes(name) as (axes, text):
+    with axes_of(name) as (axes, text):
         total = found.positions
         edges = np.log10(found.edges) if len(found.edges) else np.array([-1.0, 0.0])
         axes.bar(
@@ -63,7 +23,7 @@ def distribution_chart(found: Histogram, percentiles: dict[str, float], name: st
             100 * found.counts / total,
             width=np.diff(edges)[: len(found.counts)],
             align="edge",
-            color=_Q,
+            color=Q,
             edgecolor="none",
         )
         apart = _bars_apart(axes, found, edges)
@@ -72,7 +32,7 @@ def distribution_chart(found: Histogram, percentiles: dict[str, float], name: st
         decades = list(range(first, last + 1, step))
         axes.set_xticks(
             [*decades, *(x for x, _ in apart)],
-            [*map(_power, decades), *(label for _, label in apart)],
+            [*map(power, decades), *(label for _, label in apart)],
         )
         _percentile_lines(axes, percentiles)
         axes.set_xlabel("KL at a position, nats")
@@ -82,11 +42,11 @@ def distribution_chart(found: Histogram, percentiles: dict[str, float], name: st
 
 def place_chart(groups: Sequence[Group], name: str) -> str:
     """Mean KL by the position in the chunk, with intervals."""
-    with _axes(name) as (axes, text):
+    with axes_of(name) as (axes, text):
         finite = [group for group in groups if np.isfinite(group.mean.value)]
         x = [group.at for group in finite]
-        axes.plot(x, [g.mean.value for g in finite], color=_Q, linewidth=1.5, marker="o", ms=4)
-        _whiskers(axes, x, finite, _Q)
+        axes.plot(x, [g.mean.value for g in finite], color=Q, linewidth=1.5, marker="o", ms=4)
+        _whiskers(axes, x, finite, Q)
         _from_zero(axes)
         axes.set_xlabel("position in the chunk, tokens")
         axes.set_ylabel("mean KL, nats")
@@ -95,11 +55,11 @@ def place_chart(groups: Sequence[Group], name: str) -> str:
 
 def calibration_chart(p: Sequence[Group], q: Sequence[Group], name: str) -> str:
     """How often the top token came next by the probability given to it, for both sides."""
-    with _axes(name) as (axes, text):
-        axes.plot([0, 100], [0, 100], color=_MUTED, linewidth=0.8, dashes=(4, 3))
+    with axes_of(name) as (axes, text):
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, dashes=(4, 3))
         for groups, colour, marker, label in (
-            (p, _P, "o", "reference"),
-            (q, _Q, "s", "candidate"),
+            (p, P, "o", "reference"),
+            (q, Q, "s", "candidate"),
         ):
             x = [100 * group.at for group in groups]
             y = [100 * group.mean.value for group in groups]
@@ -109,7 +69,7 @@ def calibration_chart(p: Sequence[Group], q: Sequence[Group], name: str) -> str:
         axes.set_ylim(0, 102)
         axes.set_xlabel("probability given to the top token, %")
         axes.set_ylabel("it came next, %")
-        axes.legend(frameon=False, loc="upper left", labelcolor=_INK, handlelength=1.6)
+        axes.legend(frameon=False, loc="upper left", labelcolor=INK, handlelength=1.6)
     return text[0]
 
 
@@ -123,7 +83,7 @@ def _bars_apart(axes: Any, found: Histogram, edges: np.ndarray) -> list[tuple[fl
         (found.infinite, edges[-1] + 0.1 * span, "∞"),
     ):
         if count:
-            axes.bar([place], [100 * count / total], width=width, color=_MUTED, edgecolor="none")
+            axes.bar([place], [100 * count / total], width=width, color=MUTED, edgecolor="none")
             apart.append((float(place), label))
     return apart
 
@@ -135,7 +95,7 @@ def _percentile_lines(axes: Any, percentiles: dict[str, float]) -> None:
         value = percentiles[key]
         if 0 < value < np.inf:
             x = np.log10(value)
-            axes.plot([x, x], [0, 1.05 * top], color=_INK, linewidth=0.8)
+            axes.plot([x, x], [0, 1.05 * top], color=INK, linewidth=0.8)
             axes.annotate(
                 label,
                 (x, 1.05 * top),
@@ -143,7 +103,7 @@ def _percentile_lines(axes: Any, percentiles: dict[str, float]) -> None:
                 textcoords="offset points",
                 ha="left" if side > 0 else "right",
                 va="top",
-                color=_INK,
+                color=INK,
             )
 
 
@@ -158,47 +118,3 @@ def _whiskers(
 
 def _from_zero(axes: Any) -> None:
     axes.set_ylim(min(0.0, axes.get_ylim()[0]) if axes.get_ylim()[0] < 0 else 0.0)
-
-
-def _power(exponent: int) -> str:
-    digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return {-2: "0.01", -1: "0.1", 0: "1", 1: "10"}.get(exponent, f"10{digits}")
-
-
-@contextmanager
-def _axes(name: str) -> Iterator[tuple[Any, list[str]]]:
-    """Empty axes, and a list that has the SVG once the block is left."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "report") from error
-
-    done: list[str] = []
-    # Identifiers must differ between the charts of a page, and not between two runs.
-    with rc_context({**_STYLE, "svg.hashsalt": name}):
-        size = (_WIDTH / _PER_INCH, _HEIGHT / _PER_INCH)
-        figure = Figure(figsize=size, layout="constrained")
-        canvas = FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        axes.locator_params(axis="y", nbins=5)
-        yield axes, done
-        file = io.StringIO()
-        canvas.print_svg(file, metadata={"Date": None, "Creator": None})
-    done.append(_themed(file.getvalue(), name))
-
-
-def _themed(svg: str, name: str) -> str:
-    """The svg element alone, in the page's colours, font and width."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{variable})")
-    svg = re.sub(r"(<svg [^>]*?) width=\"[^\"]*\"", r"\1", svg)
-    svg = re.sub(r"(<svg [^>]*?) height=\"[^\"]*\"", r"\1", svg)
-    # Matplotlib numbers its groups anew in every drawing, and a page has several.
-    svg = re.sub(r"(<g) id=\"[^\"]*\"", r"\1", svg)
-    return re.sub(r"\n\s*", "\n", svg).replace("<svg ", '<svg aria-hidden="true" ', 1)

@@ -1,12 +1,13 @@
-"""Numbers as words: the same three digits everywhere on the page."""
+"""Numbers as words: single ones in three digits, estimates as the terminal has them."""
 
 from __future__ import annotations
 
 import math
 
+from kullback.report.cells import cells
 from kullback.results import Estimate
 
-__all__ = ["ends", "number", "percent", "told"]
+__all__ = ["ends", "number", "percent", "value"]
 
 
 def number(value: float) -> str:
@@ -39,17 +40,15 @@ def percent(share: float, decimals: int = 1) -> str:
     return f"{100 * share:.{decimals}f} %" if math.isfinite(share) else "–"
 
 
+def value(estimate: Estimate, scale: float = 1.0) -> str:
+    """The value, to the place at which its interval is told."""
+    return cells(estimate, scale)[0]
+
+
 def ends(estimate: Estimate, scale: float = 1.0) -> str:
-    """The interval in brackets, or nothing where there is none."""
-    if math.isnan(estimate.low) or math.isnan(estimate.high) or math.isinf(estimate.value):
-        return ""
-    return f"[{number(scale * estimate.low)}, {number(scale * estimate.high)}]"
+    """The interval in brackets, to the place of the value; nothing where there is none.
 
-
-def told(estimate: Estimate, scale: float = 1.0) -> str:
-    """Value and interval.
-
-    >>> told(Estimate(0.5, 0.25, 1.0))
-    '0.500 [0.250, 1.00]'
+    >>> value(Estimate(0.5, 0.25, 1.0)), ends(Estimate(0.5, 0.25, 1.0))
+    ('0.500', '[0.250, 1.000]')
     """
-    return f"{number(scale * estimate.value)} {ends(estimate, scale)}".rstrip()
+    return cells(estimate, scale)[1]

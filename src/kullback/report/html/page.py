@@ -17,6 +17,7 @@ from typing import Any
 from kullback.errors import MissingExtra
 from kullback.report.html import figures
 from kullback.report.html.passages import LENGTH
+from kullback.report.html.ranked import Ranked
 from kullback.report.html.view import HEAT, View
 from kullback.results import Estimate
 
@@ -25,7 +26,7 @@ __all__ = ["embedded_json", "page"]
 _HERE = Path(__file__).parent
 
 
-def page(title: str, views: Sequence[View]) -> str:
+def page(title: str, views: Sequence[View], ranked: Ranked) -> str:
     """The whole page as text.
 
     Raises `MissingExtra` without Jinja2.
@@ -44,6 +45,8 @@ def page(title: str, views: Sequence[View]) -> str:
     return environment.get_template("page.html.j2").render(
         title=title,
         candidates=[_marked(view, Markup) for view in views],
+        ranked=ranked,
+        picture=Markup(ranked.picture),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=_hash(script),
@@ -52,6 +55,7 @@ def page(title: str, views: Sequence[View]) -> str:
         edges=[f"{edge:g}" if f"{edge:e}"[0] == "1" else "" for edge in HEAT],
         length=LENGTH,
         number=figures.number,
+        value=figures.value,
         ends=figures.ends,
         percent=figures.percent,
         ratio=_ratio,

@@ -11,7 +11,7 @@ import numpy as np
 
 from kullback.report.html import breakdowns, charts, words
 from kullback.report.html.breakdowns import Group
-from kullback.report.html.figures import ends, number, percent
+from kullback.report.html.figures import ends, number, percent, value
 from kullback.report.html.passages import Passage, worst_passages
 from kullback.report.html.payload import packed_within
 from kullback.report.html.positions import Positions
@@ -80,7 +80,7 @@ def view_of(
             **groups,
             "scales": {key: _scale(found) for key, found in groups.items()},
             "by_place": [
-                (g.label, f"{g.positions:,}", number(g.mean.value), ends(g.mean)) for g in places
+                (g.label, f"{g.positions:,}", value(g.mean), ends(g.mean)) for g in places
             ],
             "calibrated": bool(sides["p"]),
             "calibration_rows": words.calibration_rows(sides),

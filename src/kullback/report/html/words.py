@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kullback.report.html.breakdowns import Group, Histogram
-from kullback.report.html.figures import ends, number, percent
+from kullback.report.html.figures import ends, number, percent, value
 from kullback.report.html.positions import Positions
 from kullback.report.html.tokens import in_full, visible
 from kullback.results import Comparison, Estimate
@@ -30,7 +30,7 @@ def summary(comparison: Comparison) -> list[dict[str, str]]:
     """The few numbers that stand below the headline."""
     ratio = comparison.perplexity_ratio
     keys = [
-        ("KL per token, nats", number(comparison.kl.value), ends(comparison.kl)),
+        ("KL per token, nats", value(comparison.kl), ends(comparison.kl)),
         (
             "Same top token",
             percent(comparison.same_top.value, 2),
@@ -73,12 +73,12 @@ def means(comparison: Comparison) -> list[dict[str, str]]:
         ("Perplexity ratio, paired", comparison.perplexity_ratio),
         ("Entropy of the reference, nats", comparison.entropy_p),
         ("Entropy of the candidate, nats", comparison.entropy_q),
-        *((visible(name.replace("_", " ")), value) for name, value in comparison.columns.items()),
+        *((visible(name.replace("_", " ")), mean) for name, mean in comparison.columns.items()),
     ]
     return [
         {"name": name, "value": "–", "interval": "next token unknown"}
         if estimate is None
-        else {"name": name, "value": number(estimate.value), "interval": ends(estimate)}
+        else {"name": name, "value": value(estimate), "interval": ends(estimate)}
         for name, estimate in rows
     ]
 
