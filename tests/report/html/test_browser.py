@@ -183,7 +183,7 @@ def test_choosing_a_candidate_changes_what_is_shown(
     write_report(path, sides, table.unify_dictionaries(), token_text=lambda i: worse.texts[i])
     browser.open(path)
     names = browser.run("[...document.querySelectorAll('.candidates label')].map(x => x.innerText)")
-    assert [name.strip() for name in names] == ["better", "<i>worse</i>"]
+    assert [" ".join(name.split()) for name in names] == ["1 better", "2 <i>worse</i>"]
     visible = "[...document.querySelectorAll('article')].map(a => !a.hidden)"
     assert browser.run(visible) == [True, False]
     for number, example in ((1, worse), (0, better)):
