@@ -118,3 +118,29 @@ def test_a_run_of_other_settings_is_made_again(agent: Any, tmp_path: Path) -> No
     path.write_text(json.dumps({"settings": json.loads(json.dumps(settings.__dict__))}))
     assert trpo.finished(path, settings)
     assert not trpo.finished(path, replace(settings, damping=0.2))
+
+
+def test_the_settings_reach_the_step(agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Seen(Exception):
+        pass
+
+    def region(parameters: Any, max_kl: float, **options: Any) -> None:
+        raise Seen(max_kl, options)
+
+    monkeypatch.setattr(agent, "TrustRegion", region)
+    settings = agent.Settings("CartPole-v1", normalize=False, max_kl=0.02, damping=0.3)
+    with pytest.raises(Seen) as seen:
+        agent.train(settings, 0, lambda steps: None)
+    max_kl, options = seen.value.args
+    assert max_kl == 0.02
+    for name, value in options.items():
+        assert value == getattr(settings, name)
+    assert set(options) == {"damping", "cg_iterations", "line_search_steps", "damped_length"}
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "two"])
+def test_counts_are_checked(agent: Any, wrong: str) -> None:
+    command = [sys.executable, str(RECIPES / "trpo.py"), "--seeds", wrong]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 2
+    assert "no whole number from 1 on" in found.stderr or "expected one argument" in found.stderr
