@@ -88,9 +88,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--held-out", type=int, default=16384, help="draws of each of 64 batches")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, default=Path("build/fgan_bounds"))
+    parser.add_argument("--out", type=Path, help="build/fgan_bounds, or build/fgan_bounds_tiny")
     parser.add_argument("--tiny", action="store_true", help="a few steps, on the line only")
     options = parser.parse_args()
+    options.out = options.out or Path("build/fgan_bounds" + "_tiny" * options.tiny)
     if options.tiny:
         options.steps, options.batch, options.held_out = 250, 512, 4096
     # Networks as small as these are slower on several threads.

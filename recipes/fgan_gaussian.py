@@ -52,9 +52,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--divergences", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--out", type=Path, default=Path("build/fgan_gaussian"))
+    parser.add_argument("--out", type=Path, help="build/fgan_gaussian, or build/fgan_gaussian_tiny")
     parser.add_argument("--tiny", action="store_true", help="KL and reverse KL, fewer steps")
     options = parser.parse_args()
+    options.out = options.out or Path("build/fgan_gaussian" + "_tiny" * options.tiny)
     if options.tiny:
         options.divergences, options.seeds, options.steps = ["kl", "reverse_kl"], [0, 1], 800
     # Networks as small as these are slower on several threads.

@@ -74,9 +74,10 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--draws", type=int, default=1000, help="of the importance-weighted bound")
     parser.add_argument("--runs", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--out", type=Path, default=Path("build/vae_digits"))
+    parser.add_argument("--out", type=Path, help="build/vae_digits, or build/vae_digits_tiny")
     parser.add_argument("--tiny", action="store_true", help="a few epochs, two seeds, few draws")
     options = parser.parse_args()
+    options.out = options.out or Path("build/vae_digits" + "_tiny" * options.tiny)
     if options.tiny:
         options.epochs, options.seeds, options.draws = 5, 2, 50
     if "pythae" in options.runs and importlib.util.find_spec("pythae") is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -46,8 +47,12 @@ def test_bounds(found: dict[str, Any]) -> None:
         # at most √16 nats, a half of a χ² in each dimension, leave about 0.03.
         assert one["elbo"] == pytest.approx(one["elbo_of_draws"], abs=0.2)
         assert one["iwae"] > one["elbo_of_draws"]
-        parts = (one["report"][x]["mean"] for x in ("mutual_information", "aggregate_kl"))
-        assert sum(parts) == pytest.approx(one["rate"], rel=1e-9, abs=1e-12)
+        # One part is the exact sum less the other. Trusted is what was found apart and added up
+        # to that sum; and 450 inputs have no more to tell than which of them it was.
+        told, missed = (one["report"][x] for x in ("mutual_information", "aggregate_kl"))
+        assert told["trusted"], one["run"]
+        assert 0 <= told["mean"] < math.log(450) + 1e-9
+        assert missed["high"] >= 0
 
 
 def test_the_heavier_the_kl_the_less_it_is(found: dict[str, Any]) -> None:

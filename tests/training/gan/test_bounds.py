@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -190,12 +191,40 @@ class TestMine:
             MovingNormalizer(decay)
 
     def test_foreign_state(self) -> None:
-        with pytest.raises(InputError, match=r"keys \['steps'\]"):
-            MovingNormalizer().load_state_dict({"steps": 3})
+        good = {"decay": 0.9, "steps": 3, "log_total": 0.5}
+        wrong = [
+            None,
+            {"steps": 3},
+            good | {"decay": 1.5},
+            good | {"decay": "a"},
+            good | {"steps": -1},
+            good | {"steps": 2.5},
+            good | {"steps": 0},
+            good | {"log_total": None},
+            good | {"log_total": math.nan},
+            good | {"log_total": "a"},
+        ]
+        normalizer = MovingNormalizer(0.8)
+        normalizer.update(torch.zeros(2))
+        before = normalizer.state_dict()
+        for state in wrong:
+            with pytest.raises(InputError, match="is none of an average"):
+                normalizer.load_state_dict(state)  # type: ignore[arg-type]
+            assert normalizer.state_dict() == before
+        normalizer.load_state_dict(good)
+        assert normalizer.state_dict() == good
 
     def test_normalizers_that_are_no_number(self) -> None:
         with pytest.raises(ShapeError, match=r"log_normalizer has shape \(2,\)"):
             donsker_varadhan(torch.zeros(2), torch.zeros(2), log_normalizer=torch.zeros(2))
+        with pytest.raises(InputError, match="log_normalizer='a' is of str"):
+            donsker_varadhan(torch.zeros(2), torch.zeros(2), log_normalizer="a")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, torch.tensor(-math.inf)])
+    def test_normalizers_that_are_not_finite(self, bad: Any) -> None:
+        some = torch.zeros(2)
+        with pytest.raises(NonFiniteError, match="log_normalizer is"):
+            donsker_varadhan(some, some, log_normalizer=bad)
 
 
 class TestNwj:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -289,8 +291,36 @@ class TestWhatItTakes:
         wrong = torch.tensor([0.0, math.nan])
         assert FGAN("gan").generator_loss(wrong, validate=False).isnan()
 
+    @pytest.mark.parametrize("name", ["kl", "chi_squared"])
+    def test_losses_beyond_the_dtype(self, name: str) -> None:
+        """Finite scores whose f* is not: the message names the largest."""
+        size = {"kl": 1000.0, "chi_squared": 1e25}[name]
+        game, some = FGAN(name), torch.zeros(3)
+        wrong = torch.tensor([[1.0, -2.0], [size, 3.0]])
+        match = rf"the loss is inf: fake_scores\[1, 0\] is {size:g}".replace("+", r"\+")
+        with pytest.raises(NonFiniteError, match=match):
+            game.discriminator_loss(some, wrong)
+        with pytest.raises(NonFiniteError, match=match.replace("inf", "-inf")):
+            game.generator_loss(wrong)
+        assert game.discriminator_loss(some, wrong, validate=False).isinf()
+
+    def test_activations_beyond_the_dtype(self) -> None:
+        game, wrong = FGAN("reverse_kl"), torch.tensor([0.0, -1000.0])
+        with pytest.raises(NonFiniteError, match=r"loss is inf: real_scores\[1\] is -1000"):
+            game.discriminator_loss(wrong, torch.zeros(2))
+        with pytest.raises(NonFiniteError, match=r"loss is inf: fake_scores\[1\] is -1000"):
+            game.non_saturating_generator_loss(wrong)
+
     def test_integers_and_lists(self) -> None:
         with pytest.raises(DtypeError, match=r"real_scores is of torch\.int64"):
             FGAN("gan").discriminator_loss(torch.zeros(2).long(), torch.zeros(2))
         with pytest.raises(DtypeError, match="fake_scores is of list"):
             FGAN("gan").generator_loss([0.0, 1.0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_game_goes_through_pickle(name: str) -> None:
+    """To the very record of the registry, whose functions themselves do not."""
+    for again in (pickle.loads(pickle.dumps(FGAN(name))), copy.deepcopy(FGAN(name))):
+        assert again.record is FGAN(name).record
+        assert repr(again) == repr(FGAN(name))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kullback import kl_divergence
-from kullback.errors import DtypeError, InputError, ShapeError
+from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
 from kullback.training.vae import FreeBits, balanced_kl, capacity_loss, gaussian_kl
 
 
@@ -71,7 +71,10 @@ class TestFreeBits:
     def test_nan_is_not_below_the_floor(self, case: str, over: Any) -> None:
         kl = KL.clone()
         kl[0, 0] = torch.nan
-        assert bool(FreeBits(9.0, over=over, **GROUPS[case][0])(kl).isnan())
+        term = FreeBits(9.0, over=over, **GROUPS[case][0])
+        assert bool(term(kl, validate=False).isnan())
+        with pytest.raises(NonFiniteError, match=r"kl\[0, 0\] is nan"):
+            term(kl)
 
 
 class TestFreeBitsAlone:
@@ -101,6 +104,11 @@ class TestFreeBitsAlone:
             ({"nats": 1.0, "per": "group", "groups": [0, 2]}, "at least one dimension"),
             ({"nats": 1.0, "per": "group", "groups": []}, "at least one dimension"),
             ({"nats": 1.0, "over": "time"}, "over='time'"),
+            ({"nats": "a"}, "nats='a' is of str"),
+            ({"nats": float("nan")}, "nats=nan"),
+            ({"nats": True}, "nats=True is of bool"),
+            ({"nats": 1.0, "per": "group", "groups": 2.5}, "groups=2.5: it must be a whole"),
+            ({"nats": 1.0, "per": "group", "groups": [1, 2.0]}, "groups=2.0: it must be a whole"),
         ],
     )
     def test_options(self, options: dict[str, Any], words: str) -> None:
@@ -199,3 +207,15 @@ class TestCapacity:
         for options in ({"capacity": -1.0}, {"capacity": 1.0, "weight": float("inf")}):
             with pytest.raises(InputError, match="finite and at least 0"):
                 capacity_loss(torch.tensor(1.0), **options)
+
+
+def test_a_capacity_is_held_against_one_number() -> None:
+    with pytest.raises(DtypeError, match="kl is of float"):
+        capacity_loss(3.0, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(NonFiniteError, match="kl is nan"):
+        capacity_loss(torch.tensor(float("nan")), 1.0)
+    assert capacity_loss(torch.tensor(float("nan")), 1.0, validate=False).isnan()
+    with pytest.raises(NonFiniteError, match="capacity=nan"):
+        capacity_loss(torch.tensor(3.0), float("nan"))
+    with pytest.raises(InputError, match="weight='a' is of str"):
+        capacity_loss(torch.tensor(3.0), 1.0, weight="a")  # type: ignore[arg-type]

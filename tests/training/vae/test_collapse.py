@@ -94,8 +94,9 @@ class TestSplit:
         found = report(torch.zeros(20, 4), torch.zeros(20, 4))
         assert found.rate == 0
         for part in (found.mutual_information, found.aggregate_kl):
-            assert abs(float(part)) < 1e-28
+            assert (float(part), part.low, part.high, part.stderr) == (0, 0, 0, 0)
             assert part.trusted
+        assert "I(x; z)  0 [0, 0] (95 %)" in str(found)
 
     def test_narrow_posteriors_are_not_expanded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         means, log_variances = rand(40, 3), rand(40, 3, seed=1) - 2
@@ -249,9 +250,38 @@ class TestShown:
         with pytest.raises(MissingExtra, match=r"kullback\[plot\]"):
             self.found.plot()
 
+    def test_one_minus_sign(self) -> None:
+        """A table, two intervals and a verdict: one character for what they have in common."""
+        text = str(report(1e-4 * rand(50, 2), torch.zeros(50, 2)))
+        assert text.count("e-") > 5
+        assert "\N{MINUS SIGN}" not in text
+
 
 class TestRefusals:
     x = torch.zeros(5, 2)
+
+    @pytest.mark.parametrize(
+        ("mean", "log_variance"), [(0, 800), (0, -800), (0, 1e300), (1e200, 0), (1e160, 0)]
+    )
+    def test_beyond_float64(self, mean: float, log_variance: float) -> None:
+        means, log_variances = self.x.double().clone(), self.x.double().clone()
+        means[3, 1], log_variances[3, 1] = mean, log_variance
+        with pytest.raises(NonFiniteError, match="of input 3, dimension 1 are too far out"):
+            collapse_report(means, log_variances)
+
+    def test_a_sum_beyond_float64(self) -> None:
+        with pytest.raises(NonFiniteError, match="of input 0, dimension 0 are too far out"):
+            collapse_report(self.x.double() + 1.2e154, self.x)
+
+    def test_everything_shifted(self) -> None:
+        with pytest.raises(NonFiniteError, match=r"log-variance 800 of input 0, dimension 0"):
+            collapse_report(rand(5, 2), self.x.double() + 800)
+
+    @pytest.mark.parametrize("log_variance", [-700.0, 700.0])
+    def test_at_the_ends_of_float64_it_answers(self, log_variance: float) -> None:
+        found = collapse_report(self.x.double(), self.x.double() + log_variance)
+        assert math.isfinite(found.rate)
+        assert math.isfinite(float(found.mutual_information))
 
     @pytest.mark.parametrize(
         ("means", "log_variances"),

@@ -356,3 +356,21 @@ class TestRefusals:
         assert math.isnan(float(gaussian_kl(mean, self.x, validate=False)))
         with pytest.raises(NonFiniteError, match="log_variance is inf"):
             gaussian_kl(self.x, torch.full((2, 3), torch.inf))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reduction": None}, "reduction=None is of NoneType"),
+        ({"reduction": True}, "reduction=True is of bool"),
+        ({"reduction": [2]}, "is of list"),
+        ({"reduction": torch.ones(2)}, "is of Tensor"),
+        ({"latent_dims": "a"}, "latent_dims='a': it must be a whole number"),
+        ({"latent_dims": 1.0}, "latent_dims=1.0: it must be a whole number"),
+        ({"latent_dims": -1}, "latent_dims=-1"),
+    ],
+)
+def test_options_of_no_such_kind(options: dict[str, Any], words: str) -> None:
+    x = torch.zeros(3, 2)
+    with pytest.raises(InputError, match=words):
+        gaussian_kl(x, x, **options)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -57,7 +59,7 @@ class TestEvery:
         assert repr(schedule).startswith(f"{kind.__name__}(0.0, 1.0, steps=12")
         assert repr(schedule).endswith(f"at 1: {schedule.value:.6g}")
 
-    @pytest.mark.parametrize("state", [{}, {"count": -1}, {"count": 1.5}, {"count": True}])
+    @pytest.mark.parametrize("state", [{}, None, 3, {"count": -1}, {"count": 1.5}, {"count": True}])
     def test_no_such_state(self, kind: Any, state: dict[str, Any]) -> None:
         schedule = kind(steps=STEPS)
         with pytest.raises(InputError, match="is none of a schedule"):
@@ -65,7 +67,18 @@ class TestEvery:
         assert schedule.count == 0
 
     @pytest.mark.parametrize(
-        "options", [{"steps": 0}, {"steps": 5, "end": math.inf}, {"steps": 5, "start": math.nan}]
+        "options",
+        [
+            {"steps": 0},
+            {"steps": 2.5},
+            {"steps": 16.0},
+            {"steps": math.nan},
+            {"steps": "9"},
+            {"steps": True},
+            {"steps": 16, "end": math.inf},
+            {"steps": 16, "start": math.nan},
+            {"steps": 16, "start": "a"},
+        ],
     )
     def test_refusals(self, kind: Any, options: dict[str, Any]) -> None:
         with pytest.raises(InputError):
@@ -102,7 +115,32 @@ class TestFormulas:
         assert found == pytest.approx(expected, abs=1e-14)
         assert found.count(0.0) == cycles
 
-    @pytest.mark.parametrize("options", [{"cycles": 0}, {"cycles": 13}, {"rise": 0.0}, {"rise": 2}])
+    @pytest.mark.parametrize(("steps", "cycles"), [(10, 3), (11, 4), (7, 3), (101, 7), (9, 4)])
+    def test_each_cycle_begins_at_the_start(self, steps: int, cycles: int) -> None:
+        """Also where the cycles do not divide the steps: at the ceiling of k·steps/cycles."""
+        found = run(CyclicalSchedule(0.25, 2.0, steps=steps, cycles=cycles), steps)
+        begins = [math.ceil(Fraction(k * steps, cycles)) for k in range(cycles)]
+        assert [t for t, value in enumerate(found) if value == 0.25] == begins
+        for first, following in itertools.pairwise([*begins, steps]):
+            cycle = found[first:following]
+            assert len(cycle) >= 2
+            assert cycle == sorted(cycle)
+            # A rise over half of the cycle: at the end from there on.
+            assert cycle[-(len(cycle) // 2) :] == [2.0] * (len(cycle) // 2)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"cycles": 0},
+            {"cycles": 7},
+            {"cycles": 12},
+            {"cycles": 2.5},
+            {"cycles": math.nan},
+            {"rise": 0.0},
+            {"rise": 2},
+            {"rise": math.nan},
+        ],
+    )
     def test_cycles_there_can_be(self, options: dict[str, Any]) -> None:
         with pytest.raises(InputError):
             CyclicalSchedule(steps=STEPS, **options)

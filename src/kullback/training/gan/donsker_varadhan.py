@@ -7,12 +7,14 @@ biased; dividing by an average over many batches leaves a bias that fades as the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kullback.errors import InputError, ShapeError
+from kullback.errors import InputError, NonFiniteError, ShapeError
 from kullback.training.gan.scores import checked, log_mean_exp
 
 __all__ = ["MovingNormalizer", "donsker_varadhan"]
@@ -40,7 +42,7 @@ def donsker_varadhan(
         p_scores: T of draws of P, of any shape; in mutual information, of pairs.
         q_scores: T of draws of Q; there need not be as many.
         log_normalizer: a constant near log E_Q[e^T], such as `MovingNormalizer.update` returns.
-        validate: raise where a score is not finite. It costs a look at the scores.
+        validate: raise where a score or `log_normalizer` is not finite. It costs a look at them.
 
     Returns:
         A scalar in nats, to be raised, in float32 (float64 if the scores are).
@@ -48,7 +50,9 @@ def donsker_varadhan(
     Raises:
         ShapeError: no scores, or a `log_normalizer` that is not one number.
         DtypeError: scores that are not floating.
-        NonFiniteError: NaN or an infinity among them; the message says where.
+        NonFiniteError: NaN or an infinity among them, or as `log_normalizer`; the message says
+            where.
+        InputError: a `log_normalizer` that is no number.
 
     Source: Donsker & Varadhan (1983), Asymptotic Evaluation of Certain Markov Process
     Expectations for Large Time IV; Belghazi et al. (2018), MINE: Mutual Information Neural
@@ -65,15 +69,34 @@ def donsker_varadhan(
     value = p.mean() - log_mean
     if log_normalizer is None:
         return value
-    constant = torch.as_tensor(log_normalizer, dtype=q.dtype, device=q.device).detach()
+    constant = _constant(log_normalizer, q, validate)
+    # ∇(log mean)·(mean/c): a factor on the gradient alone.
+    share = (log_mean.detach() - constant).exp()
+    return value.detach() + _only_gradient(p.mean() - share * log_mean)
+
+
+def _constant(log_normalizer: Any, scores: Tensor, validate: bool) -> Tensor:
+    if not isinstance(log_normalizer, Tensor) and not _is_number(log_normalizer):
+        raise InputError(
+            f"log_normalizer={log_normalizer!r} is of {type(log_normalizer).__name__}: pass one "
+            "number, the log of what E_Q[e^T] is on average"
+        )
+    constant = torch.as_tensor(log_normalizer, dtype=scores.dtype, device=scores.device).detach()
     if constant.numel() != 1:
         raise ShapeError(
             f"log_normalizer has shape {tuple(constant.shape)}: pass one number, the log of what "
             "E_Q[e^T] is on average"
         )
-    # ∇(log mean)·(mean/c): a factor on the gradient alone.
-    share = (log_mean.detach() - constant.reshape(())).exp()
-    return value.detach() + _only_gradient(p.mean() - share * log_mean)
+    if validate and not bool(constant.isfinite().all()):
+        raise NonFiniteError(
+            f"log_normalizer is {float(constant)}: pass one finite number, the log of what "
+            "E_Q[e^T] is on average"
+        )
+    return constant.reshape(())
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool)
 
 
 def _only_gradient(x: Tensor) -> Tensor:
@@ -137,14 +160,29 @@ class MovingNormalizer:
         """Continue from a `state_dict`.
 
         Raises:
-            InputError: a state that is none of this class.
+            InputError: a state that is none of this class; the average is then what it was.
         """
-        if set(state) != {"decay", "steps", "log_total"}:
+        if not _is_state(state):
             raise InputError(
-                f"state has the keys {sorted(state)}: pass what MovingNormalizer.state_dict() gave"
+                f"the state {state!r} is none of an average: pass what "
+                "MovingNormalizer.state_dict() gave"
             )
         log_total = state["log_total"]
-        self.decay, self.steps = state["decay"], state["steps"]
+        self.decay, self.steps = float(state["decay"]), state["steps"]
         self._log_total = (
             None if log_total is None else torch.tensor(log_total, dtype=torch.float64)
         )
+
+
+def _is_state(state: Any) -> bool:
+    """Whether these are the numbers of an average: of no batch at all, or of some."""
+    if not isinstance(state, Mapping) or set(state) != {"decay", "steps", "log_total"}:
+        return False
+    decay, steps, log_total = state["decay"], state["steps"], state["log_total"]
+    if not (_is_number(decay) and 0 < decay < 1):
+        return False
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+        return False
+    if steps == 0:
+        return log_total is None
+    return _is_number(log_total) and math.isfinite(log_total)

@@ -6,11 +6,14 @@ bound, the generator Q lowers it. Everything that differs between divergences is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from kullback.divergences import DIVERGENCES, GAN, Conjugate, Divergence
-from kullback.errors import InputError
+from kullback.errors import InputError, NonFiniteError
 from kullback.training.gan.scores import checked
 
 __all__ = ["FGAN", "NAMES"]
@@ -105,6 +108,11 @@ class FGAN:
     def __repr__(self) -> str:
         return f"FGAN({self.record.name!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by name, since records hold functions that are not; others as the record."""
+        names = [name for name, record in _RECORDS.items() if record is self.record]
+        return type(self), (names[0] if names else self.record,)
+
     def activation(self, scores: Tensor) -> Tensor:
         """T = g(score), entry by entry: the last layer of a critic, into where f* is finite."""
         return self._conjugate.activation(checked(scores, "scores"))
@@ -121,7 +129,7 @@ class FGAN:
         Args:
             real_scores: of draws of P, of any shape; their mean is taken over all of them.
             fake_scores: of draws of Q; there need not be as many.
-            validate: raise where a score is not finite. It costs a look at the scores.
+            validate: raise where a score or the loss is not finite. It costs a look at them.
 
         Returns:
             A scalar in nats, in float32 (float64 if the scores are).
@@ -129,11 +137,15 @@ class FGAN:
         Raises:
             ShapeError: no scores.
             DtypeError: scores that are not floating.
-            NonFiniteError: NaN or an infinity among them; the message says where.
+            NonFiniteError: NaN or an infinity among them, or a loss beyond the dtype, as of
+                scores of 1000 where f* grows like e^T; the message says where.
         """
         real = checked(real_scores, "real_scores", validate)
         fake = checked(fake_scores, "fake_scores", validate)
-        return self._conjugate.of_score(fake).mean() - self._conjugate.activation(real).mean()
+        loss = self._conjugate.of_score(fake).mean() - self._conjugate.activation(real).mean()
+        if validate:
+            _refuse_overflow(loss, {"real_scores": real, "fake_scores": fake})
+        return loss
 
     def generator_loss(self, fake_scores: Tensor, *, validate: bool = True) -> Tensor:
         """−E_Q[f*(T)]: what of the bound depends on the generator.
@@ -144,7 +156,10 @@ class FGAN:
         Arguments and errors are those of `discriminator_loss`.
         """
         fake = checked(fake_scores, "fake_scores", validate)
-        return -self._conjugate.of_score(fake).mean()
+        loss = -self._conjugate.of_score(fake).mean()
+        if validate:
+            _refuse_overflow(loss, {"fake_scores": fake})
+        return loss
 
     def non_saturating_generator_loss(
         self, fake_scores: Tensor, *, validate: bool = True
@@ -159,7 +174,25 @@ class FGAN:
         Source: Nowozin, Cseke & Tomioka (2016), section 3.2; Goodfellow et al. (2014), section 3.
         """
         fake = checked(fake_scores, "fake_scores", validate)
-        return -self._conjugate.activation(fake).mean()
+        loss = -self._conjugate.activation(fake).mean()
+        if validate:
+            _refuse_overflow(loss, {"fake_scores": fake})
+        return loss
+
+
+def _refuse_overflow(loss: Tensor, scores: Mapping[str, Tensor]) -> None:
+    """Raise NonFiniteError with the largest score, where a loss of finite scores is not finite."""
+    if bool(loss.detach().isfinite()):
+        return
+    name, x = max(scores.items(), key=lambda item: float(item[1].detach().abs().max()))
+    flat = x.detach().flatten()
+    at = int(flat.abs().argmax())
+    place = [int(i) for i in torch.unravel_index(torch.tensor(at), x.shape)]
+    raise NonFiniteError(
+        f"the loss is {float(loss.detach())}: {name}{place} is {float(flat[at]):.6g}, the largest "
+        f"score, and what f* makes of it is beyond {x.dtype}. The critic runs away, often by too "
+        "large a step"
+    )
 
 
 def _belongs(conjugate: Conjugate, record: Divergence) -> bool:

@@ -41,6 +41,7 @@ _ROUNDING, _NOTHING = 1e-9, 1e-20
 
 _TOLD = "Monte Carlo over draws of the aggregate posterior"
 _MISSED = "Monte Carlo over draws of the aggregate posterior and of the prior"
+_EXACT = "exact: every posterior is the prior"
 _REST = "the exact sum less the other part"
 
 
@@ -71,6 +72,10 @@ def surgery(
         confidence: of the intervals.
         generator: makes the draws reproducible.
     """
+    if rate == 0:
+        # Neither part of a sum of 0 is negative. Draws would find the rounding of `log_densities`
+        # only, which writes one density in two ways.
+        return Surgery(*(_nothing(confidence) for _ in range(2)))
     mixture = _Mixture(means, log_variances)
     information, inside = [], []
     for z in mixture.draws(draws, generator):
@@ -104,6 +109,10 @@ def surgery(
         for mean, name in zip((told, missed), names, strict=True)
     ]
     return Surgery(*parts)
+
+
+def _nothing(confidence: float) -> Estimate[float]:
+    return Estimate(0.0, 0.0, 0.0, 0.0, confidence, _EXACT, 0)
 
 
 def _doubt(told: _Mean, missed: _Mean, rate: float, draws: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,8 @@ def collapse_report(
     Raises:
         ShapeError: shapes that differ, fewer than two inputs, or no latent.
         DtypeError: parameters that are not floating.
-        NonFiniteError: NaN or an infinity in a parameter.
+        NonFiniteError: NaN or an infinity in a parameter, or a posterior whose KL or scale is
+            beyond float64.
         InputError: an option out of its range.
 
     Source: Burda, Grosse & Salakhutdinov (2016), Importance Weighted Autoencoders, section 5.2
@@ -142,9 +144,10 @@ def collapse_report(
                 f"{name} is {float(x[row, column])} for input {row}, dimension {column}: leave "
                 "such inputs out, or look why the encoder fails on them"
             )
-    each = each_gaussian_kl(mu, v, None, None).mean(0)
-    variance = mu.var(0)
+    every = each_gaussian_kl(mu, v, None, None)
+    each, variance = every.mean(0), mu.var(0)
     rate = float(each.sum())
+    _check_sizes(mu, v, every, rate)
     parts = surgery(mu, v, rate, draws=draws, confidence=confidence, generator=generator)
     findings = Findings(
         kl=each.tolist(),
@@ -163,6 +166,21 @@ def collapse_report(
         aggregate_kl=parts.aggregate_kl,
         inputs=len(mu),
         verdict=verdict_on(findings),
+    )
+
+
+def _check_sizes(mu: Tensor, v: Tensor, every: Tensor, rate: float) -> None:
+    """Refuses a posterior whose KL from the prior, variance or precision float64 cannot hold."""
+    sizes = torch.stack([every, v.exp(), (-v).exp()]).amax(0)
+    wrong = ~sizes.isfinite()
+    if not bool(wrong.any()) and math.isfinite(rate):
+        return
+    where = wrong.nonzero()[0] if bool(wrong.any()) else (every == every.max()).nonzero()[0]
+    row, column = where.tolist()
+    raise NonFiniteError(
+        f"the mean {float(mu[row, column]):.6g} and log-variance {float(v[row, column]):.6g} of "
+        f"input {row}, dimension {column} are too far out: the KL, the variance or its reciprocal "
+        "is beyond float64; leave such inputs out, or look why the encoder fails on them"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from kullback.errors import DtypeError, InputError, ShapeError
+from kullback.errors import InputError, ShapeError
 from kullback.numerics import accumulation_dtype, compute_dtype
+from kullback.training.vae.options import check_kls, finite, whole
 
 __all__ = ["FreeBits"]
 
@@ -59,8 +59,7 @@ class FreeBits:
     over: Literal["batch", "sample"] = "batch"
 
     def __post_init__(self) -> None:
-        if not (self.nats >= 0 and math.isfinite(self.nats)):
-            raise InputError(f"nats={self.nats}: the floor is finite and at least 0, such as 0.5")
+        finite(self.nats, "nats", least=0, advice=", such as 0.5")
         if self.per not in ("dimension", "group", "all"):
             raise InputError(f'per={self.per!r}: "dimension", "group" or "all"')
         if self.over not in ("batch", "sample"):
@@ -70,23 +69,29 @@ class FreeBits:
                 f'per={self.per!r} and groups={self.groups}: groups= goes with per="group", and '
                 "says how many there are or the size of each"
             )
-        sizes = [self.groups] if isinstance(self.groups, int) else list(self.groups or ())
-        if any(size < 1 for size in sizes) or (self.per == "group" and not sizes):
-            raise InputError(f"groups={self.groups}: every group has at least one dimension")
+        if self.groups is None:
+            return
+        sizes = self.groups if isinstance(self.groups, Sequence) else [self.groups]
+        for size in sizes:
+            whole(size, "groups", least=1, advice="; every group has at least one dimension")
+        if not sizes:
+            raise InputError(
+                f"groups={self.groups}: give a size or more, of at least one dimension"
+            )
 
-    def __call__(self, kl: Tensor) -> Tensor:
+    def __call__(self, kl: Tensor, *, validate: bool = True) -> Tensor:
         """The term to minimise, a number, in nats per sample.
 
         Args:
             kl: [*samples, latents], the KL of each dimension: `gaussian_kl(…, reduction="none")`.
+            validate: raise where a KL is NaN. It costs a look, left out in compiled code.
 
         Raises:
             DtypeError: KLs that are not floating.
+            NonFiniteError: a KL of NaN.
             ShapeError: KLs that are summed already, or that do not divide into the groups.
         """
-        if not isinstance(kl, Tensor) or not kl.is_floating_point():
-            kind = kl.dtype if isinstance(kl, Tensor) else type(kl).__name__
-            raise DtypeError(f"kl is of {kind}: pass the KLs of each dimension, a floating tensor")
+        check_kls(kl, "the KLs of each dimension", validate)
         if kl.dim() < 2 or not kl.numel():
             raise ShapeError(
                 f"kl has shape {tuple(kl.shape)}, and [*samples, latents] is needed: free bits "

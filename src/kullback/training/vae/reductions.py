@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal
 
 from torch import Tensor
 
 from kullback.errors import InputError, ShapeError
 from kullback.numerics import accumulation_dtype
+from kullback.training.vae.options import whole
 
 __all__ = ["LatentReduction", "check_reduction", "divisor_of", "reduce_latents"]
 
@@ -25,7 +27,8 @@ def check_reduction(reduction: LatentReduction, latent_dims: int, shape: tuple[i
     """Raises where KLs of this shape cannot be reduced so.
 
     Raises:
-        InputError: an unknown reduction, or a divisor that is not positive and finite.
+        InputError: an unknown reduction, a divisor that is not positive and finite, or
+            `latent_dims` that are no whole number.
         ShapeError: fewer dimensions than `latent_dims`, or nothing to average.
     """
     if isinstance(reduction, str):
@@ -34,12 +37,19 @@ def check_reduction(reduction: LatentReduction, latent_dims: int, shape: tuple[i
                 f"reduction={reduction!r} is not one of {list(_NAMES)}, nor a number to divide "
                 "the sum by"
             )
+    elif isinstance(reduction, bool) or not (
+        isinstance(reduction, Real) or (isinstance(reduction, Tensor) and reduction.numel() == 1)
+    ):
+        raise InputError(
+            f"reduction={reduction!r} is of {type(reduction).__name__}: pass one of "
+            f"{list(_NAMES)}, or a number to divide the sum by"
+        )
     elif not (float(reduction) > 0 and math.isfinite(float(reduction))):
         raise InputError(
             f"reduction={float(reduction)}: a divisor must be positive and finite, such as the "
             "batch size"
         )
-    if not 0 <= latent_dims <= len(shape):
+    if whole(latent_dims, "latent_dims", least=0) > len(shape):
         raise ShapeError(
             f"latent_dims={latent_dims}, and the KLs have shape {shape}: it is how many of their "
             "last dimensions are one sample's latents"

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kullback.errors import InputError
+from kullback.training.vae.options import finite, whole
 
 __all__ = [
     "CosineSchedule",
@@ -38,16 +39,14 @@ class Schedule(ABC):
         steps: how many.
 
     Raises:
-        InputError: an end that is not finite, or no steps.
+        InputError: an end that is not finite, or steps that are no whole number from 1 on.
     """
 
     def __init__(self, start: float = 0.0, end: float = 1.0, *, steps: int) -> None:
         for name, value in (("start", start), ("end", end)):
-            if not math.isfinite(value):
-                raise InputError(f"{name}={value}: it must be finite")
-        if steps < 1:
-            raise InputError(f"steps={steps}: at least one; without a schedule use the number")
-        self.start, self.end, self.steps = start, end, steps
+            finite(value, name)
+        self.start, self.end = start, end
+        self.steps = whole(steps, "steps", least=1, advice="; without a schedule use the number")
         self.count = 0
 
     @property
@@ -73,10 +72,10 @@ class Schedule(ABC):
         Raises:
             InputError: no such state.
         """
-        count = state.get("count")
+        count = state.get("count") if isinstance(state, Mapping) else None
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise InputError(
-                f"the state {dict(state)} is none of a schedule: pass what state_dict() returned, "
+                f"the state {state!r} is none of a schedule: pass what state_dict() returned, "
                 'such as {"count": 100}'
             )
         self.count = count
@@ -153,7 +152,7 @@ class SigmoidSchedule(Schedule):
         self, start: float = 0.0, end: float = 1.0, *, steps: int, steepness: float = 12.0
     ) -> None:
         super().__init__(start, end, steps=steps)
-        if not (steepness > 0 and math.isfinite(steepness)):
+        if finite(steepness, "steepness") <= 0:
             raise InputError(f"steepness={steepness}: it must be positive, such as 12.0")
         self.steepness = steepness
 
@@ -170,12 +169,14 @@ class CyclicalSchedule(Schedule):
     """Several cycles, each a linear rise from start to end and then a rest at the end.
 
     Each new cycle begins at `start` again, with an encoder that has learned to say something.
+    Cycle k begins at step ⌈k·steps/cycles⌉: where `cycles` does not divide `steps`, some are one
+    step longer than others.
 
     Args:
         start: the value at the beginning of each cycle.
         end: the value after each rise, and after `steps` steps.
         steps: of all cycles together.
-        cycles: how many.
+        cycles: how many, each of at least two steps: one alone would never leave `start`.
         rise: the share of a cycle in which the value rises.
 
     Source: Fu, Li, Liu, Gao, Celikyilmaz & Carin (2019), Cyclical Annealing Schedule:
@@ -197,15 +198,24 @@ class CyclicalSchedule(Schedule):
         rise: float = 0.5,
     ) -> None:
         super().__init__(start, end, steps=steps)
-        if not 1 <= cycles <= steps:
-            raise InputError(f"cycles={cycles}: at least 1, and at most one a step ({steps})")
-        if not 0 < rise <= 1:
+        whole(cycles, "cycles", least=1)
+        if steps < 2 * cycles and cycles > 1:
+            raise InputError(
+                f"cycles={cycles} in steps={steps}: each needs two steps or more to rise; "
+                f"at most cycles={max(1, steps // 2)}"
+            )
+        if not 0 < finite(rise, "rise") <= 1:
             raise InputError(f"rise={rise}: a share of the cycle, above 0 and at most 1")
         self.cycles, self.rise = cycles, rise
 
     def _share(self) -> float:
-        within = self.count * self.cycles % self.steps / self.steps
-        return min(1.0, within / self.rise)
+        cycle = self.count * self.cycles // self.steps
+        first, next_first = self._first(cycle), self._first(cycle + 1)
+        return min(1.0, (self.count - first) / ((next_first - first) * self.rise))
+
+    def _first(self, cycle: int) -> int:
+        """The step at which a cycle begins: ⌈cycle·steps/cycles⌉."""
+        return -(-cycle * self.steps // self.cycles)
 
     def _options(self) -> dict[str, Any]:
         return {"cycles": self.cycles, "rise": self.rise}

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from kullback.distributions.picture.drawing.columns import number
-
 if TYPE_CHECKING:
     from kullback.training.vae.collapse import CollapseReport
 
@@ -32,23 +30,29 @@ def render(report: CollapseReport) -> Group:
     ]
     for place in order[:_MOST]:
         bar = _bar(kl[place] / top if top else 0.0)
-        numbers = f"{place:>9} {number(kl[place]):>9} {number(variance[place]):>9} "
+        numbers = f"{place:>9} {_number(kl[place]):>9} {_number(variance[place]):>9} "
         idle = "" if active[place] else "inactive"
         lines.append(Text(f"{numbers}{bar} {idle}".rstrip(), style="" if active[place] else "dim"))
     rest = order[_MOST:]
     if rest:
         still = sum(active[place] for place in rest)
-        added = number(math.fsum(kl[place] for place in rest))
+        added = _number(math.fsum(kl[place] for place in rest))
         lines.append(Text(f"and {len(rest)} more, {still} of them active: {added} together"))
     lines += [
         "",
-        Text(f"{'E KL(q(z|x)‖p)':>16}  {number(report.rate, 4)}"),
+        Text(f"{'E KL(q(z|x)‖p)':>16}  {_number(report.rate, 4)}"),
         Text(f"{'I(x; z)':>16}  {report.mutual_information}"),
         Text(f"{'KL(q(z)‖p)':>16}  {report.aggregate_kl}"),
         "",
         Text(report.verdict),
     ]
     return Group(*lines)
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """A short number, its signs those of the verdict and of an `Estimate`."""
+    form = ",.0f" if 1000 <= abs(value) < 1e6 else f".{digits}g"
+    return f"{value:{form}}"
 
 
 def _bar(share: float) -> str:
