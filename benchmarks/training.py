@@ -2,16 +2,17 @@
 
 | section | what it prints |
 | --- | --- |
-| trpo | one step of TRPO on one batch, policy only: sb3-contrib's `TRPO.train`, `TrustRegion` |
+| trpo | a step of TRPO on one batch, policy only: sb3-contrib's `TRPO.train`, `TrustRegion` twice |
 | vae | the KL of an encoder's Gaussians from N(0, 1): the usual formula, and `gaussian_kl` |
 
-Both contenders of `trpo` get the same policy (two hidden layers of 64, tanh; a Gaussian for 11
+All contenders of `trpo` get the same policy (two hidden layers of 64, tanh; a Gaussian for 11
 observations and 3 torques, or 2 choices for 4 observations), batch, bound, damping, line search
 and number of conjugate gradient iterations. sb3-contrib makes one product of the Fisher
 information with a vector, F·v, more: it starts at a small random vector. Its KL of several torques
 is their mean, not their sum, and so is ours here. The KL reached is what each measured itself, and
-beside it the one in float64 of the same parameters; sb3-contrib's ends short of the bound because
-it takes damping for curvature of the KL when it chooses the length of the step.
+beside it the one in float64 of the same parameters. sb3-contrib takes damping for curvature of the
+KL when it chooses the length of the step, and ends short of the bound; "kullback, damped" does so
+too, `damped_length=True`, and takes the same step: that row is the one to hold against theirs.
 
 `vae` is value and gradient in both parameters, in eager code and compiled; and the largest relative
 error in float32 against 50 digits where the posterior is all but the prior.
@@ -46,7 +47,7 @@ from rich.table import Table
 from torch import Tensor
 
 import kullback
-from kullback.training.trust_region import TrustRegion
+from kullback.training.trust_region import TrustRegion, policy_surrogate
 from kullback.training.vae import gaussian_kl
 
 SECTIONS = ("trpo", "vae")
@@ -55,6 +56,8 @@ BACKTRACKING, TRIALS = 0.8, 10
 # Observations and actions; a Hopper has torques, a CartPole a choice.
 POLICIES = {"3 torques": (11, 3, True), "2 choices": (4, 2, False)}
 BATCHES = ((128, 32), (1024, 128))
+# Whether the length of the step is measured with damping, as sb3-contrib's is.
+OURS = {"kullback, damped": True, "kullback": False}
 
 
 def take_turns(
@@ -127,8 +130,8 @@ def make_theirs(observations: int, actions: int, continuous: bool, states: int) 
     return theirs
 
 
-def make_ours(policy: Any, batch: Any, continuous: bool) -> Callable[[], Any]:
-    """The same step of the same policy."""
+def make_ours(policy: Any, batch: Any, continuous: bool, damped_length: bool) -> Callable[[], Any]:
+    """A step of the same policy; with `damped_length`, the same step."""
     parameters = [x for name, x in policy.named_parameters() if "value" not in name]
     region = TrustRegion(
         parameters,
@@ -139,6 +142,7 @@ def make_ours(policy: Any, batch: Any, continuous: bool) -> Callable[[], Any]:
         backtracking=BACKTRACKING,
         line_search_steps=TRIALS,
         accept_ratio=0,
+        damped_length=damped_length,
     )
     actions = batch.actions if continuous else batch.actions.long().flatten()
 
@@ -150,7 +154,7 @@ def make_ours(policy: Any, batch: Any, continuous: bool) -> Callable[[], Any]:
 
         def surrogate() -> Tensor:
             log_probs = policy.get_distribution(batch.observations).log_prob(actions)
-            return ((log_probs - batch.old_log_prob).exp() * advantages).mean()
+            return policy_surrogate(log_probs, batch.old_log_prob, advantages)
 
         def kl() -> Tensor:
             new = policy.get_distribution(batch.observations).distribution
@@ -191,37 +195,41 @@ def print_trpo(console: Console, name: str, repeats: int, states: int) -> None:
     observations, actions, continuous = POLICIES[name]
     theirs = make_theirs(observations, actions, continuous, states)
     batch = next(theirs.rollout_buffer.get(None))
-    before, policy = copy.deepcopy(theirs.policy), copy.deepcopy(theirs.policy)
-    ours = make_ours(policy, batch, continuous)
+    before = copy.deepcopy(theirs.policy)
+    policies = {who: copy.deepcopy(before) for who in OURS}
+    steps = {
+        who: make_ours(policies[who], batch, continuous, damped) for who, damped in OURS.items()
+    }
 
     def restore() -> None:
-        for each in (theirs.policy, policy):
+        for each in (theirs.policy, *policies.values()):
             each.load_state_dict(before.state_dict())
 
     with (
         counted(theirs, "hessian_vector_product") as products,
-        counted(theirs.policy, "get_distribution") as policies,
+        counted(theirs.policy, "get_distribution") as calls,
     ):
         theirs.train()
-    found = ours()
     reached = float(theirs.logger.name_to_value["train/kl_divergence_loss"])
     rows = {
         # Before the trials it asks for the policy twice.
-        "sb3-contrib": (products[0], policies[0] - 2, reached, theirs.policy),
-        "kullback": (found.cg_iterations + 1, found.line_search_steps, found.kl, policy),
+        "sb3-contrib": (products[0], calls[0] - 2, reached, theirs.policy),
     }
+    for who, step in steps.items():
+        found = step()
+        rows[who] = (found.cg_iterations + 1, found.line_search_steps, found.kl, policies[who])
     truths = {
         who: kl_in_float64(before, after, batch.observations) for who, (*_, after) in rows.items()
     }
-    times = take_turns({"sb3-contrib": theirs.train, "kullback": ours}, repeats, restore)
+    times = take_turns({"sb3-contrib": theirs.train, **steps}, repeats, restore)
     table = Table(title=f"A step of TRPO, {name}, {states} states, max_kl {MAX_KL}")
-    for heading in ("", "ms", "÷ kullback", "F·v", "trials", "its KL", "in float64"):
+    for heading in ("", "ms", "÷ damped", "F·v", "trials", "its KL", "in float64"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for who, (of_fisher, trials, kl, _) in rows.items():
         table.add_row(
             who,
             f"{1e3 * times[who]:.1f}",
-            f"{times[who] / times['kullback']:.2f}",
+            f"{times[who] / times['kullback, damped']:.2f}",
             f"{of_fisher}",
             f"{trials}",
             f"{kl:.8f}",
@@ -285,12 +293,15 @@ def print_vae_accuracy(console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], default=[])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=" and ".join(SECTIONS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=25)
     parser.add_argument("--states", type=int, default=2048)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     chosen = parser.parse_args()
+    for section in chosen.sections:
+        if section not in SECTIONS:
+            parser.error(f"there is no section {section!r}: choose from {', '.join(SECTIONS)}")
     torch.set_num_threads(chosen.threads)
     # sb3-contrib averages no value losses, and says so at each step.
     warnings.filterwarnings("ignore", category=RuntimeWarning, message="Mean of empty slice")

@@ -145,6 +145,16 @@ class TestBoth:
         with pytest.raises(InputError, match="target="):
             kind(0.3, wrong)
 
+    @pytest.mark.parametrize("wrong", ["a", None, True, [0.1], torch.tensor(0.1)])
+    def test_numbers_are_numbers(self, kind: Any, wrong: Any) -> None:
+        with pytest.raises(InputError, match=r"coefficient=.*plain number"):
+            kind(wrong, 6.0)
+        with pytest.raises(InputError, match="target="):
+            kind.from_state_dict({**kind(0.3, 6.0).state_dict(), "target": wrong})
+
+    def test_whole_numbers_become_floats(self, kind: Any) -> None:
+        assert {type(x) for x in kind(1, 6).state_dict().values()} == {float}
+
 
 # The mean over all samples is (1·6 + 3·14)/4 = 12; alone the processes would part, and the mean
 # of their means, 10, would leave both coefficients as they are.

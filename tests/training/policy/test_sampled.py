@@ -214,6 +214,11 @@ class TestClamp:
             with pytest.raises(InputError, match="clamp="):
                 policy_kl(REFERENCE, REFERENCE, value="k3", clamp=wrong)
 
+    @pytest.mark.parametrize("wrong", ["a", True, [20.0], torch.tensor([20.0, 1.0])])
+    def test_it_is_a_number(self, wrong: Any) -> None:
+        with pytest.raises(InputError, match=r"(?s)clamp=.*plain number"):
+            policy_kl(REFERENCE, REFERENCE, value="k3", clamp=wrong)
+
 
 class TestActionsThatCount:
     log_pi, reference = -rand(2, 4, seed=4).abs(), -rand(2, 4, seed=5).abs()
@@ -320,6 +325,9 @@ class TestErrors:
         [
             {"value": "exact"},
             {"gradient": "k4"},
+            {"value": ["k1"]},
+            {"gradient": ["k1"]},
+            {"value": None},
             {"importance_ratio": "drawn"},
             {"importance_ratio": 1.0},
             {"reduction": "batchmean"},

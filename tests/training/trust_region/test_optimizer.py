@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -565,12 +566,29 @@ class TestBadInput:
             {"line_search_steps": 0},
             {"accept_ratio": -0.1},
             {"accept_ratio": 1.0},
+            {"max_kl": "a"},
+            {"max_kl": torch.tensor(0.01)},
+            {"max_kl": True},
+            {"damping": None},
+            {"cg_iterations": True},
+            {"line_search_steps": "10"},
+            {"accept_ratio": [0.1]},
+            {"damped_length": "yes"},
+            {"damped_length": 1},
         ],
     )
     def test_options(self, option: dict[str, Any]) -> None:
         (name,) = option
         with pytest.raises(InputError, match=f"{name}="):
             TrustRegion([torch.zeros(3, requires_grad=True)], **option)
+
+
+def test_options_are_stored_as_plain_numbers() -> None:
+    x = torch.zeros(3, requires_grad=True)
+    region = TrustRegion([x], np.float32(0.5), damping=0, cg_iterations=np.int64(3))  # type: ignore[arg-type]
+    state = region.state_dict()
+    found = [type(state[name]) for name in ("max_kl", "damping", "cg_iterations", "damped_length")]
+    assert found == [float, float, int, bool]
 
 
 def test_options_are_saved_and_loaded() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kullback.errors import InputError, NonFiniteError
 from kullback.numerics import compute_dtype, exp_remainder
+from kullback.training.plain import plain_number
 from kullback.training.policy.inputs import check_log_probs, check_tensors, place, position
 from kullback.training.policy.surrogate import with_gradient_of
 from kullback.training.positions import Reduction, count_positions
@@ -167,9 +168,9 @@ def policy_kl(
 
 
 def _check_options(value: str, gradient: str, ratio: object, clamp: float | None) -> None:
-    if value not in _ESTIMATORS:
+    if not isinstance(value, str) or value not in _ESTIMATORS:
         raise InputError(f"value={value!r} is not one of {list(_ESTIMATORS)}")
-    if gradient not in ("exact", *_ESTIMATORS):
+    if not isinstance(gradient, str) or gradient not in ("exact", *_ESTIMATORS):
         raise InputError(f"gradient={gradient!r} is not one of {['exact', *_ESTIMATORS]}")
     if not (
         ratio is None
@@ -181,7 +182,8 @@ def _check_options(value: str, gradient: str, ratio: object, clamp: float | None
         )
     if clamp is None:
         return
-    if not (clamp > 0 and math.isfinite(clamp)):
+    bound = plain_number(clamp, "clamp")
+    if not (bound > 0 and math.isfinite(bound)):
         raise InputError(f"clamp={clamp}: the bound must be positive, such as 20.0")
     if "k3" not in (value, gradient):
         raise InputError(

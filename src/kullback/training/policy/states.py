@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from kullback.errors import InputError
+from kullback.training.plain import plain_number
 
 __all__ = ["from_state", "require_positive"]
 
@@ -15,13 +16,14 @@ Record = TypeVar("Record")
 
 
 def require_positive(record: Any) -> None:
-    """Raise unless every field is positive and finite, and name the one that is not."""
+    """Store every field as a float; raise unless it is positive and finite, and name it."""
     for field in fields(record):
-        value = getattr(record, field.name)
+        value = plain_number(getattr(record, field.name), field.name)
         if not (value > 0 and math.isfinite(value)):
             raise InputError(
                 f"{type(record).__name__}, {field.name}={value}: it must be positive and finite"
             )
+        object.__setattr__(record, field.name, value)
 
 
 def from_state(kind: type[Record], state: Mapping[str, float]) -> Record:

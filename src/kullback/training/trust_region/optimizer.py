@@ -110,8 +110,8 @@ class TrustRegion:
         for bit as they were, and so does a step that is not accepted.
 
         Args:
-            surrogate: the objective to be raised, a scalar; for TRPO the mean of
-                exp(log π − log π_old)·advantage over states and actions drawn from π_old.
+            surrogate: the objective to be raised, a scalar; for TRPO `policy_surrogate`, the mean
+                of exp(log π − log π_old)·advantage over states and actions drawn from π_old.
             kl: the mean KL between the old policy, held fixed, and the policy, a scalar in nats;
                 in either direction. The old policy is the one that the parameters make before the
                 step. It has to be differentiable twice, as `kullback.kl_divergence` is; compiled
