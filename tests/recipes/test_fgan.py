@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from kullback.training.gan import info_nce
+
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
@@ -53,6 +55,10 @@ class TestBounds:
         pairs = bounds.problems(tiny=False)["pairs"]
         assert bounds.truth(pairs, "info_nce") == pytest.approx(-math.log(1 - 0.8**2), rel=1e-5)
         assert math.log(bounds.PAIRS) > 6 * bounds.truth(pairs, "info_nce")
+        for n in (2, bounds.PAIRS):
+            # A critic that is sure of every pair, and right.
+            value = float(info_nce(1000 * torch.eye(n, dtype=torch.float64)))
+            assert math.log(n) - 1e-12 < value <= math.log(n)
 
 
 class TestGaussian:
@@ -98,6 +104,8 @@ class TestRingAndDigits:
         # A chord of 3σ subtends 2 asin(3σ/2R), on both sides of each of eight modes.
         share = 8 * 4 * math.asin(3 * fgan.WIDTH / (2 * fgan.RADIUS)) / (2 * math.pi)
         assert circle["high_quality"] == pytest.approx(share, abs=1e-3)
+        # Every mode has its share of a plain circle, and none of them counts.
+        assert circle["covered"] == 0
         assert fgan.measure_ring(fgan.modes()[:1].repeat(100, 1))["covered"] == 1
 
     @pytest.mark.skipif(
