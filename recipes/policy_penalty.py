@@ -9,6 +9,7 @@ best policy is known, π* ∝ ref·exp(reward/β). Then AdaptiveKL moves β, by 
 believes, to reach a target.
 
 Run: python recipes/policy_penalty.py [--seeds 0 1 2] [--out build/policy_penalty] [--tiny]
+     (--tiny has build/policy_penalty_tiny of its own)
 It needs pip install "kullback[recipes]" and takes about 8 minutes on one idle core;
 --tiny takes few steps on short texts, to see that everything works.
 """
@@ -54,10 +55,17 @@ def main() -> None:
     )
     parser.add_argument("--measurements", type=int, default=10, help="of each policy")
     parser.add_argument("--train", nargs="+", type=Path, help="text files; the Debian Reference")
-    parser.add_argument("--out", type=Path, default=Path("build/policy_penalty"))
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--tiny", action="store_true", help="short texts, few steps, one seed")
     options = parser.parse_args()
+    if options.batch < 2:
+        parser.error(
+            f"--batch {options.batch}: the baseline is the mean of the others, so 2 or more"
+        )
+    # A tiny run must not overwrite what the full one has found.
+    default = Path("build/policy_penalty_tiny" if options.tiny else "build/policy_penalty")
+    options.out = options.out or default
     if options.tiny:
         options.steps, options.length, options.learning_rate = 40, 6, 2e-3
         options.reference_steps, options.measurements, options.train = 60, 4, HANDBOOK
@@ -69,7 +77,9 @@ def main() -> None:
     book = encoded([path.read_text("utf-8") for path in HANDBOOK])
     reference = trained(encoded(texts), options.reference_steps, width=128)
     prompts = windows(book, 32 if options.tiny else 128, PROMPT)
-    best = optimum(reference, prompts, options.coefficient, options.length)
+    given = Texts(book, prompts)
+    draws = 256 if options.tiny else 2048
+    best = optimum(reference, prompts, options.coefficient, options.length, draws)
     console.print(example("The reference", reference, prompts, options.length))
 
     runs: list[dict[str, Any]] = []
@@ -81,7 +91,7 @@ def main() -> None:
                 runs.append({"penalty": name, "adaptive": adaptive, "seed": seed, "curve": []})
                 torch.manual_seed(seed)
                 policy = copy.deepcopy(reference).requires_grad_(True)
-                for point in learn(policy, reference, book, prompts, name, adaptive, options):
+                for point in learn(policy, reference, given, (name, adaptive), options):
                     runs[-1]["curve"].append(point)
                 runs[-1]["example"] = example(
                     PENALTIES[name].label, policy, prompts, options.length
@@ -178,28 +188,38 @@ def of_others(x: Tensor) -> Tensor:
     return (x.sum(0) - x) / (len(x) - 1)
 
 
+@dataclass
+class Texts:
+    """The book whose pieces teach, and the prompts that measure."""
+
+    book: Tensor
+    prompts: Tensor
+
+
 def learn(
     policy: CharacterModel,
     reference: CharacterModel,
-    book: Tensor,
-    prompts: Tensor,
-    name: str,
-    adaptive: bool,
+    given: Texts,
+    rule: tuple[str, bool],
     options: Any,
 ) -> Any:
-    """Yields a measurement whenever one is due, the first before anything is learned."""
+    """Yields a measurement whenever one is due, the first before anything is learned.
+
+    The rule is the penalty's name, and whether β adapts.
+    """
+    name, adaptive = rule
     controller = AdaptiveKL(options.coefficient, options.target, horizon=15 * options.batch)
     optimizer = torch.optim.Adam(policy.parameters(), lr=options.learning_rate)
     every = max(1, options.steps // options.measurements)
     believed: list[float] = []
     yield {"step": 0, "coefficient": controller.coefficient, "believed": 0.0} | measure(
-        policy, reference, prompts, options
+        policy, reference, given.prompts, options
     )
     with Progress() as progress:
         title = f"{PENALTIES[name].label}, {'adaptive' if adaptive else 'fixed'} β"
         bar = progress.add_task(title, total=options.steps)
         for step in range(1, options.steps + 1):
-            contexts = windows(book, options.batch, PROMPT)
+            contexts = windows(given.book, options.batch, PROMPT)
             rollout = roll_out(policy, reference, contexts, options.length)
             loss, kl = loss_of(name, rollout, controller.coefficient)
             optimizer.zero_grad()
@@ -212,7 +232,7 @@ def learn(
             if step % every == 0:
                 recent = sum(believed[-every:]) / every
                 found = {"step": step, "coefficient": controller.coefficient, "believed": recent}
-                yield found | measure(policy, reference, prompts, options)
+                yield found | measure(policy, reference, given.prompts, options)
 
 
 @torch.no_grad()
@@ -234,22 +254,32 @@ def measure(
 
 @torch.no_grad()
 def optimum(
-    reference: CharacterModel, prompts: Tensor, coefficient: float, length: int, draws: int = 1024
+    reference: CharacterModel, prompts: Tensor, coefficient: float, length: int, draws: int
 ) -> dict[str, float]:
     """What the best policy has: π* ∝ ref·exp(reward/β) after each prompt, by weighing ref's own.
 
     No policy has more of "value", reward/β − KL(π‖ref), and what one lacks is its KL(π‖π*).
+    The logarithm of a mean is low by about a half over the effective draws, (Σw)²/Σw². "halves" is
+    the value from half the draws, low by twice as much: half to all is about what all still lacks.
     """
-    kls, rewards, values = [], [], []
+    kls, rewards, values, halves, effective = [], [], [], [], []
     for prompt in prompts:
         tokens = written(reference, prompt.expand(draws, PROMPT), length)
         reward = (tokens == ALPHABET.index("e")).double().sum(-1)
         weights = (reward / coefficient).softmax(-1)
-        values.append((reward / coefficient).logsumexp(-1) - math.log(draws))
+        values.append(log_mean_exp(reward / coefficient))
+        two = (reward / coefficient).chunk(2)
+        halves.append(torch.stack([log_mean_exp(half) for half in two]).mean())
+        effective.append(1 / weights.square().sum())
         rewards.append((weights * reward).sum())
         kls.append(rewards[-1] / coefficient - values[-1])
-    names = ("kl", "reward", "value")
-    return means({n: torch.stack(x) for n, x in zip(names, (kls, rewards, values), strict=True)})
+    found = {"kl": kls, "reward": rewards, "value": values, "halves": halves}
+    found["effective_draws"] = effective
+    return means({name: torch.stack(x) for name, x in found.items()})
+
+
+def log_mean_exp(x: Tensor) -> Tensor:
+    return x.logsumexp(-1) - math.log(len(x))
 
 
 def means(found: dict[str, Tensor]) -> dict[str, float]:

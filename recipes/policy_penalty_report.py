@@ -119,7 +119,9 @@ def report(
         console.print(table)
     console.print(
         f"π* at β = {options.coefficient:g}: KL {best['kl']:.2f} ± {best['kl_error']:.2f}, "
-        f"{best['reward']:.2f} ± {best['reward_error']:.2f} letters e."
+        f"{best['reward']:.2f} ± {best['reward_error']:.2f} letters e; "
+        f"{best['effective_draws']:.0f} effective draws a prompt, and reward/β − KL is "
+        f"{best['halves']:.4f} from half of them, {best['value']:.4f} from all."
     )
 
 

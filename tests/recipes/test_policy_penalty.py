@@ -121,14 +121,40 @@ def test_optimum(recipe: Any, models: Any) -> None:
     kl = float((star * (reward - best)).sum())
     assert kl > 0.1
     assert found["kl"] == pytest.approx(kl, abs=10 * error)
+    # ESS = n E[w]²/E[w²], w = exp(reward/β) under the reference.
+    assert found["effective_draws"] == pytest.approx(draws / float(square), rel=0.2)
+
+
+def test_the_logarithm_of_a_mean_is_low_and_halves_tell_by_how_much(
+    recipe: Any, models: Any
+) -> None:
+    _, reference, _ = models
+    rollout, _, reference_log_probs = all_of(recipe, models)
+    reward = rollout.rewards.sum(-1) / BETA
+    best = float((reference_log_probs + reward).logsumexp(-1))
+    torch.manual_seed(3)
+    # A few draws for many prompts: the bias shows, and the noise does not.
+    found = recipe.optimum(reference, prompt(recipe).repeat(4000, 1), BETA, 2, 16)
+    lacking, shown = best - found["value"], found["value"] - found["halves"]
+    assert lacking > 4 * found["value_error"]
+    assert shown == pytest.approx(lacking, rel=0.5)
+
+
+def test_one_continuation_has_no_others(recipe: Any, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["policy_penalty.py", "--tiny", "--batch", "1"])
+    with pytest.raises(SystemExit):
+        recipe.main()
+    assert "2 or more" in capsys.readouterr().err
 
 
 def test_tiny(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     script = ROOT / "recipes" / "policy_penalty.py"
-    command = [sys.executable, str(script), "--tiny", "--out", str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
-    found = json.loads((tmp_path / "curves.json").read_text())
+    command = [sys.executable, str(script), "--tiny"]
+    subprocess.run(command, check=True, capture_output=True, timeout=600, cwd=tmp_path)
+    assert [path.name for path in (tmp_path / "build").iterdir()] == ["policy_penalty_tiny"]
+    out = tmp_path / "build" / "policy_penalty_tiny"
+    found = json.loads((out / "curves.json").read_text())
     curves = {(run["penalty"], run["adaptive"]): run["curve"] for run in found["runs"]}
     assert len(curves) == 15
     for curve in curves.values():
@@ -153,4 +179,4 @@ def test_tiny(tmp_path: Path) -> None:
     assert all(
         p["kl"] < 2 * 4.0 for p in (c[-1] for (n, a), c in curves.items() if a and n != "k1")
     )
-    assert (tmp_path / "curves.svg").read_text().lstrip().startswith("<?xml")
+    assert (out / "curves.svg").read_text().lstrip().startswith("<?xml")
