@@ -25,15 +25,18 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
-def run_tiny(name: str, out: Path) -> None:
-    command = [sys.executable, str(RECIPES / f"{name}.py"), "--tiny", "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True, timeout=600)
+def run_tiny(name: str, folder: Path) -> Path:
+    """Where it has written, unasked: not where the results of a full run are."""
+    command = [sys.executable, str(RECIPES / f"{name}.py"), "--tiny"]
+    subprocess.run(command, check=True, capture_output=True, timeout=600, cwd=folder)
+    assert [x.name for x in (folder / "build").iterdir()] == [f"{name}_tiny"]
+    return folder / "build" / f"{name}_tiny"
 
 
 class TestBounds:
     def test_tiny(self, tmp_path: Path) -> None:
-        run_tiny("fgan_bounds", tmp_path)
-        results = json.loads((tmp_path / "bounds.json").read_text())["results"]
+        out = run_tiny("fgan_bounds", tmp_path)
+        results = json.loads((out / "bounds.json").read_text())["results"]
         found = {x["bound"]: x for x in results}
         assert len(found) == len(results) == 11
         truth = {name: x["truth"] for name, x in found.items()}
@@ -48,7 +51,7 @@ class TestBounds:
             assert x["value"] - x["truth"] < 2 * (x["high"] - x["value"]), x
         # One objective under two names, from one seed.
         assert found["nwj"]["value"] == pytest.approx(found["kl"]["value"], rel=1e-4)
-        assert (tmp_path / "bounds.svg").read_text().lstrip().startswith("<?xml")
+        assert (out / "bounds.svg").read_text().lstrip().startswith("<?xml")
 
     def test_infonce_cannot_say_more_than_log_n(self, recipe: Any) -> None:
         bounds = recipe("fgan_bounds")
@@ -63,8 +66,8 @@ class TestBounds:
 
 class TestGaussian:
     def test_tiny(self, tmp_path: Path) -> None:
-        run_tiny("fgan_gaussian", tmp_path)
-        fits = json.loads((tmp_path / "fits.json").read_text())["fits"]
+        out = run_tiny("fgan_gaussian", tmp_path)
+        fits = json.loads((out / "fits.json").read_text())["fits"]
         (best,) = fits["kl"]["minima"]
         # The Gaussian nearest in KL(P‖Q) has the mean and the variance of P.
         assert best["mean"] == pytest.approx(-0.8, abs=1e-3)
@@ -78,19 +81,19 @@ class TestGaussian:
                 # No Gaussian is better than the best; the integral is right to 1e-6 of itself.
                 assert fit["divergence"] > found["minima"][0]["divergence"] * (1 - 1e-5)
         assert all(0.1 < fit["right_of_0"] < 0.6 for fit in fits["kl"]["trained"])
-        assert (tmp_path / "fits.svg").read_text().lstrip().startswith("<?xml")
+        assert (out / "fits.svg").read_text().lstrip().startswith("<?xml")
 
 
 class TestRingAndDigits:
     def test_tiny(self, tmp_path: Path) -> None:
-        run_tiny("fgan", tmp_path)
-        results = json.loads((tmp_path / "ring.json").read_text())["results"]
+        out = run_tiny("fgan", tmp_path)
+        results = json.loads((out / "ring.json").read_text())["results"]
         assert list(results) == ["js", "wasserstein"]
         for runs in results.values():
             assert len(runs) == 2
             # Generators start near the centre, where no mode is; 400 steps bring them outwards.
             assert all(run["high_quality"] > 0.05 for run in runs)
-        assert (tmp_path / "ring.svg").read_text().lstrip().startswith("<?xml")
+        assert (out / "ring.svg").read_text().lstrip().startswith("<?xml")
 
     def test_the_ring_itself_and_a_circle(self, recipe: Any) -> None:
         fgan = recipe("fgan")
