@@ -20,7 +20,11 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
 import kullback
-from kullback.training.trust_region import TrustRegion, generalized_advantages
+from kullback.training.trust_region import (
+    TrustRegion,
+    generalized_advantages,
+    policy_surrogate,
+)
 
 
 @dataclass(frozen=True)
@@ -240,8 +244,7 @@ def improve(policy: Policy, optimizer: TrustRegion, batch: Batch, advantages: Te
         old_log_probs = old.log_prob(actions)
 
     def surrogate() -> Tensor:
-        ratios = (policy(observations).log_prob(actions) - old_log_probs).exp()
-        return (ratios * wanted).mean()
+        return policy_surrogate(policy(observations).log_prob(actions), old_log_probs, wanted)
 
     def kl() -> Tensor:
         return kullback.kl_divergence(old, policy(observations)).mean() / policy.dimensions
