@@ -319,6 +319,11 @@ def test_several_candidates_are_ranked_and_kept(tmp_path: Path) -> None:
     found = [Path(candidate["name"]).stem for candidate in summary["candidates"]]
     assert found == ["near", "far"]
     assert (tmp_path / "out" / "positions.parquet").exists()
+    summary_file = tmp_path / "out" / "summary.json"
+    summary_file.unlink()
+    summary_file.symlink_to(tmp_path / "elsewhere")
+    assert run("compare", *names, "--out", tmp_path / "out").exit_code == 2
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_logs_give_an_interval(tmp_path: Path) -> None:
@@ -331,7 +336,10 @@ def test_logs_give_an_interval(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "nothing bounds the loss from above" in " ".join(result.stdout.split())
     assert json.loads((tmp_path / "out.json").read_text())["kl"]["high"] in ("inf", None)
-    assert run("compare", *names, "--context", "64").exit_code == 2
+    for unused in (("--context", "64"), ("--warmup", "0"), ("--seed", "3"), ("--floor",)):
+        refused = run("compare", *names, *unused)
+        assert refused.exit_code == 2
+        assert unused[0] in refused.stderr
     refused = run("compare", tmp_path, tmp_path, "--rounding", "0.1")
     assert "no side is a log" in refused.stderr
     # Without rounding: 0.6·log(0.6/0.5) + 0.2·log(0.2/0.2) + 0.2·log(0.2/0.3), the rest one event.

@@ -51,6 +51,21 @@ def test_it_stops_at_the_first_look_that_is_narrow_enough(
     assert found.kl.high == pytest.approx(interval.high, rel=1e-4)
 
 
+def test_the_noise_floor_does_not_hold_it_up(make_model: MakeModel, texts: list[str]) -> None:
+    p, q = make_model(), make_model(seed=1)
+    plain = compared(p, q, texts, precision="12%")
+    found = compared(p, q, texts, precision="12%", floor=True)
+    assert found.documents == plain.documents < 120
+    assert found.floor is not None
+    assert any(note.startswith("reading stopped when") for note in found.notes)
+
+
+def test_a_text_that_ends_too_soon_says_so(make_model: MakeModel, texts: list[str]) -> None:
+    found = compared(make_model(), make_model(seed=1), texts, precision="1%")
+    assert found.documents == 120
+    assert any(note.startswith("the text ended before") for note in found.notes)
+
+
 def test_an_interrupted_run_stops_at_the_same_place(
     make_model: MakeModel, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

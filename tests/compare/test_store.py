@@ -145,6 +145,51 @@ def test_a_run_stopped_while_cleaning_up_counts_nothing_twice(tmp_path: Path) ->
     assert again.finish().num_rows == table.num_rows
 
 
+@pytest.mark.parametrize("name", ["parts", "positions.parquet"])
+def test_links_are_not_followed_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir()
+    out.mkdir()
+    (outside / "mine.writing").write_text("mine")
+    (out / name).symlink_to(outside if name == "parts" else outside / "mine.writing")
+    with pytest.raises(InputError, match="is a link"):
+        PositionStore(out, {"run": 1})
+    assert (outside / "mine.writing").read_text() == "mine"
+
+
+def test_a_link_in_the_way_of_the_table_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    batch = positions(documents=2, per_document=40)
+    store = PositionStore(tmp_path / "out", {"run": 1})
+    (tmp_path / "out" / "positions.writing").symlink_to(tmp_path / "mine")
+    store.append([table_of(batch, "q", ["x", "y"], None)], [0])
+    store.finish()
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (tmp_path / "out" / "positions.parquet").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["positions.parquet", "parts/part-foo.parquet"])
+def test_files_of_others_are_kept_and_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("my notes")
+    with pytest.raises(InputError, match="no file of this command"):
+        PositionStore(tmp_path, {"run": 1})
+    assert path.read_text() == "my notes"
+
+
+def test_a_table_that_lost_rows_is_not_believed(tmp_path: Path) -> None:
+    batch = positions(documents=2, per_document=40)
+    store = PositionStore(tmp_path, {"run": 1})
+    store.append([table_of(batch, "q", ["x", "y"], None)], [0])
+    store.finish()
+    path = tmp_path / "positions.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 10).replace_schema_metadata(table.schema.metadata), path)
+    with pytest.raises(InputError, match="damaged"):
+        PositionStore(tmp_path, {"run": 1})
+
+
 SCRIPT = """
 import sys, time
 from pathlib import Path

@@ -285,14 +285,15 @@ def _show(
     from kullback.report.terminal import print_comparison
     from kullback.results import Ranking
 
-    if json_file is not None:
-        write_json(result, json_file)
-    if out is not None:
-        write_folder(result, out)
+    # On the screen first: a file that cannot be written takes nothing from who has waited.
     if isinstance(result, Ranking):
         print_ranking(result, Console(), bits=bits)
     else:
         print_comparison(result, Console(), bits=bits)
+    if json_file is not None:
+        write_json(result, json_file)
+    if out is not None:
+        write_folder(result, out)
 
 
 def _above(result: Comparison | Ranking, limit: float) -> list[str]:

@@ -37,8 +37,10 @@ def run_incomplete(
     if len(candidates) != 1:
         refuse("a log of log-probabilities is compared with one candidate: give one")
     kept = {name: options.pop(name) for name in ("device", "dtype", "confidence")}
-    options.pop("seed")
-    unused = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    # A seed of 0 is the default.
+    options["seed"] = options["seed"] or None
+    given = [name for name, value in options.items() if value is not None and value is not False]
+    unused = [f"--{name.replace('_', '-')}" for name in given]
     if unused:
         refuse(f"a log brings its own tokens and rows, already cut: leave out {', '.join(unused)}")
     if json_file is not None:

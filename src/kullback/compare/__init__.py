@@ -146,6 +146,8 @@ def compare(
         }
         plan = planned(p, candidates, windows, batch, as_llama_cpp, top=5 if out else 0)
         floors, others = floor_sides(p, plan.candidates) if floor else ({}, {})
+        if stopping is not None:
+            stopping = replace(stopping, candidates=tuple(plan.candidates))
         plan = replace(
             plan,
             stopping=stopping,
@@ -157,7 +159,8 @@ def compare(
         found, _ = plan.run(_store(out, provenances, processes), progress)
     comparisons = comparisons_of(plan, found, provenances, confidence)
     if floor:
-        comparisons = with_floors(comparisons, found, floors, confidence)
+        said = {name: side.source.notes[0] for name, side in others.items()}
+        comparisons = with_floors(comparisons, found, floors, said, confidence)
     if not several:
         return next(iter(comparisons.values()))
     from kullback.compare.ranking import ranking_from

@@ -42,9 +42,10 @@ def with_floors(
     comparisons: Mapping[str, Comparison],
     found: Mapping[str, Accumulator],
     names: Mapping[str, str],
+    said: Mapping[str, str],
     confidence: float,
 ) -> dict[str, Comparison]:
-    """The candidates' comparisons, each with its floor; the floors' own are left out."""
+    """The candidates' comparisons, each with its floor and what is `said` of it in a note."""
     return {
         name: replace(
             comparisons[name],
@@ -54,7 +55,7 @@ def with_floors(
                     clusters_of(found[floor])[0], clusters_of(found[name])[0], confidence
                 ),
             ),
-            notes=(*comparisons[name].notes, *comparisons[floor].notes[:1]),
+            notes=(*comparisons[name].notes, said[floor]),
         )
         for name, floor in names.items()
     }

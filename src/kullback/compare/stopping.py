@@ -20,16 +20,17 @@ __all__ = ["Stopping", "shuffled"]
 
 @dataclass(frozen=True)
 class Stopping:
-    """When a comparison knows enough, of every candidate."""
+    """When a comparison knows enough, of every candidate that `candidates` names."""
 
     precision: Precision
     confidence: float
+    candidates: tuple[str, ...] = ()
 
     def reached(self, found: Mapping[str, Accumulator], documents: Sequence[int]) -> bool:
         """Whether the first `documents` of the order, all of them whole, are enough."""
         return all(
-            self.precision.reached(self.interval(accumulator, documents))
-            for accumulator in found.values()
+            self.precision.reached(self.interval(found[name], documents))
+            for name in self.candidates
         )
 
     def interval(self, accumulator: Accumulator, documents: Sequence[int]) -> Estimate:
@@ -49,10 +50,12 @@ class Stopping:
         kl = self.interval(accumulator, documents)
         if math.isnan(kl.low):
             return comparison
-        note = (
-            f"read until the interval of the KL was {self.precision} wide or the text ended; that "
-            "interval allows for looking after every document, the others do not"
+        ended = (
+            f"reading stopped when the interval of the KL was at most {self.precision} wide"
+            if self.precision.reached(kl)
+            else f"the text ended before the interval of the KL was {self.precision} wide"
         )
+        note = f"{ended}; it allows for looking after every document, the others do not"
         return replace(comparison, kl=kl, notes=(*comparison.notes, note))
 
 

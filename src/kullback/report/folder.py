@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kullback.errors import InputError
 from kullback.report.json_file import write_json
 from kullback.report.saved import positions_in, ranking_in
 from kullback.results import Comparison, Ranking
@@ -20,6 +21,11 @@ def write_folder(result: Comparison | Ranking, folder: str | Path) -> None:
         MissingExtra: PyArrow, Jinja2 or Matplotlib is not installed.
     """
     folder = Path(folder)
+    if (folder / "summary.json").is_symlink():
+        raise InputError(
+            f"{str(folder / 'summary.json')!r} is a link, and nothing is written out of the folder: "
+            "remove it"
+        )
     write_json(result, folder / "summary.json")
     _write_report(result, positions_in(folder), folder / "report.html")
 

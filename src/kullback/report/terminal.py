@@ -27,6 +27,7 @@ from rich.text import Text
 from kullback.report.cells import cells, short
 from kullback.report.layout import Fitting, table_of
 from kullback.report.slices import accuracy_sentence, slice_tables
+from kullback.report.verdict import verdict
 from kullback.results import Comparison, ConfidenceBin, Estimate
 
 __all__ = ["headline", "print_comparison", "progress_bar", "render"]
@@ -55,6 +56,7 @@ def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
     unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
     parts: list[RenderableType] = [
         Text(headline(comparison, bits=bits), style="bold"),
+        *_verdict(comparison),
         "",
         Fitting(_means(comparison, unit, scale)),
         "",
@@ -66,6 +68,14 @@ def render(comparison: Comparison, *, bits: bool = False) -> RenderableType:
         _notes(comparison),
     ]
     return Group(*parts)
+
+
+def _verdict(comparison: Comparison) -> list[Text]:
+    """What the noise floor says, where one was measured."""
+    if comparison.floor is None:
+        return []
+    found = verdict(comparison, comparison.floor)
+    return [Text(f"{found.title}. {found.reason}")]
 
 
 def headline(comparison: Comparison, *, bits: bool = False) -> str:
@@ -154,6 +164,14 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
         ("Perplexity ratio, paired", comparison.perplexity_ratio, 1.0, "", 5),
         ("Entropy of the reference", comparison.entropy_p, scale, unit, 3),
         ("Entropy of the candidate", comparison.entropy_q, scale, unit, 3),
+        *(
+            ()
+            if comparison.floor is None
+            else (
+                ("Noise floor, KL", comparison.floor.kl, scale, unit, 3),
+                ("KL less the noise floor", comparison.floor.difference, scale, unit, 3),
+            )
+        ),
         *(
             (escape(name.replace("_", " ")), value, 1.0, "", 3)
             for name, value in comparison.columns.items()

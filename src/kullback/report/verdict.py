@@ -125,4 +125,8 @@ def _above(floor: Floor | None) -> str:
         return " No noise floor was measured."
     if math.isnan(floor.difference.low):
         return " The noise floor was measured on too little text to judge by."
+    if floor.kl.value == 0:
+        return (
+            " Running the reference another way changed nothing, so there is no floor to judge by."
+        )
     return f" It is above the noise floor of {floor.kl.value:.3g} nats."

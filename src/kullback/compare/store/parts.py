@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from kullback.errors import InputError
 
 __all__ = ["PositionStore"]
 
-_RUN, _WINDOWS = b"kullback.run", b"kullback.windows"
+_RUN, _WINDOWS, _ROWS = b"kullback.run", b"kullback.windows", b"kullback.rows"
+_NAME = re.compile(r"part-\d+-(\d+)\.parquet")
 
 
 class PositionStore:
@@ -44,6 +46,12 @@ class PositionStore:
         self._parts = folder / "parts"
         self._next = 0
         self.rank = 0
+        for path in (self._parts, self.table_path):
+            if path.is_symlink():
+                raise InputError(
+                    f"{str(path)!r} is a link, and nothing is written out of the folder: remove it, "
+                    "or name another folder with --out"
+                )
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -115,9 +123,12 @@ class PositionStore:
             **(table.schema.metadata or {}),
             _RUN: self._run.encode(),
             _WINDOWS: json.dumps([int(window) for window in windows]).encode(),
+            _ROWS: str(table.num_rows).encode(),
         }
         temporary = path.with_suffix(".writing")
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        # Made anew, so that no link that stands there is followed.
+        with temporary.open("xb") as file:
             pq.write_table(table.replace_schema_metadata(metadata), file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
@@ -130,10 +141,10 @@ class PositionStore:
         done: set[int] = set()
         for path in self._files():
             if path != self.table_path:
-                self._next = max(self._next, 1 + int(path.stem.rpartition("-")[2]))
+                self._next = max(self._next, 1 + self._number(path))
             metadata = self._metadata(path)
             if metadata is None:
-                path.unlink()
+                self._discard(path)
                 continue
             self._check_run(metadata[_RUN].decode(), path)
             windows = set(json.loads(metadata[_WINDOWS]))
@@ -150,14 +161,37 @@ class PositionStore:
         import pyarrow.parquet as pq
 
         try:
-            found = pq.read_table(path).schema.metadata or {}
+            table = pq.read_table(path)
         except (pa.ArrowException, OSError):
             return None
-        if _RUN not in found or _WINDOWS not in found:
+        found = table.schema.metadata or {}
+        try:
+            json.loads(found[_RUN])
+            json.loads(found[_WINDOWS])
+            rows = int(found[_ROWS])
+        except (KeyError, ValueError) as error:
             raise InputError(
                 f"{str(path)!r} is no file of this command: name another folder with --out"
+            ) from error
+        return found if rows == table.num_rows else None
+
+    def _discard(self, path: Path) -> None:
+        """Remove a torn part; the whole table is somebody's, and never removed."""
+        if path == self.table_path:
+            raise InputError(
+                f"{str(path)!r} is damaged, or no file of this command: move it away, or name "
+                "another folder with --out"
             )
-        return found
+        path.unlink()
+
+    def _number(self, path: Path) -> int:
+        found = _NAME.fullmatch(path.name)
+        if found is None:
+            raise InputError(
+                f"{str(path)!r} is no file of this command: move it away, or name another folder "
+                "with --out"
+            )
+        return int(found[1])
 
     def _check_run(self, found: str, path: Path) -> None:
         if found == self._run:
