@@ -23,8 +23,8 @@ def write_folder(result: Comparison | Ranking, folder: str | Path) -> None:
     folder = Path(folder)
     if (folder / "summary.json").is_symlink():
         raise InputError(
-            f"{str(folder / 'summary.json')!r} is a link, and nothing is written out of the folder: "
-            "remove it"
+            f"{str(folder / 'summary.json')!r} is a link, and nothing is written out of the "
+            "folder: remove it"
         )
     write_json(result, folder / "summary.json")
     _write_report(result, positions_in(folder), folder / "report.html")

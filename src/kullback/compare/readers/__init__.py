@@ -153,5 +153,5 @@ def _kind_of(path: Path) -> str:
 
 def _looks_like_a_path(name: str) -> bool:
     # Names on the hub have at most one slash and no leading dot, slash or tilde.
-    known = (".gguf", ".kld", ".npy", ".npz", ".parquet", ".safetensors")
+    known = (".gguf", ".jsonl", ".kld", ".npy", ".npz", ".parquet", ".safetensors")
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith(known)

@@ -49,8 +49,8 @@ class PositionStore:
         for path in (self._parts, self.table_path):
             if path.is_symlink():
                 raise InputError(
-                    f"{str(path)!r} is a link, and nothing is written out of the folder: remove it, "
-                    "or name another folder with --out"
+                    f"{str(path)!r} is a link, and nothing is written out of the folder: "
+                    "remove it, or name another folder with --out"
                 )
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
