@@ -56,7 +56,9 @@ class Stopping:
             else f"the text ended before the interval of the KL was {self.precision} wide"
         )
         note = f"{ended}; it allows for looking after every document, the others do not"
-        return replace(comparison, kl=kl, notes=(*comparison.notes, note))
+        # Documents that were not read are not such as gave nothing to read.
+        notes = [x for x in comparison.notes if "gave no position to score" not in x]
+        return replace(comparison, kl=kl, notes=(*notes, note))
 
 
 def shuffled(windows: Windows, seed: int) -> Windows:

@@ -37,7 +37,8 @@ def _candidates(ranking: Ranking, unit: str, scale: float) -> Table:
     kind = "examples" if first.unit == "example" else "positions"
     table = table_of(
         f"Candidates by KL(reference‖candidate), {unit} per {first.unit}, "
-        f"{first.positions:,} {kind} of {first.documents:,} documents"
+        f"{first.positions:,} {kind} of {first.documents:,} document"
+        f"{'' if first.documents == 1 else 's'}"
     )
     table.add_column("candidate", overflow="fold")
     for heading in ("KL", "interval", "same top", "perplexity ×", "size"):
@@ -60,10 +61,12 @@ def _sentence(difference: Difference, unit: str, scale: float) -> str:
     value, interval = cells(difference.kl, scale)
     if math.isnan(difference.kl.value):
         return f"{difference.less} and {difference.more}: {difference.kl.diagnosis}."
+    if math.isinf(difference.kl.value):
+        return f"{difference.more} loses infinitely more than {difference.less}."
     if difference.distinguishable:
         return (
-            f"{difference.more} loses {value} {unit} per position {interval} more than "
-            f"{difference.less}, position by position."
+            f"{difference.more} loses {value} {unit} {interval} more than {difference.less}, "
+            "position by position."
         )
     return f"{difference.less} and {difference.more} cannot be told apart: {value} {interval}."
 
