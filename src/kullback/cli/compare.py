@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,27 +11,25 @@ import typer
 
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 from kullback.cli.incomplete import is_log, run_incomplete
+from kullback.cli.options import (
+    Batch,
+    Bits,
+    Confidence,
+    Context,
+    Device,
+    Dtype,
+    JsonFile,
+    MaxTokens,
+    Quantization,
+    Recipe,
+    Unit,
+    Warmup,
+)
 
 if TYPE_CHECKING:
     from kullback.results import Comparison, Ranking
 
 __all__ = ["compare"]
-
-
-class Documents(StrEnum):
-    """How a file of text becomes documents."""
-
-    files = "files"
-    lines = "lines"
-    paragraphs = "paragraphs"
-    jsonl = "jsonl"
-
-
-class Quantization(StrEnum):
-    """What to make of the reference."""
-
-    int8 = "int8"
-    int4 = "int4"
 
 
 _EXAMPLES = """
@@ -66,16 +63,16 @@ def compare(
         str,
         typer.Argument(
             metavar="REFERENCE",
-            help="A model folder, a hub name, a GGUF file, a llama.cpp base-logits file, or "
-            "saved logits (.safetensors, .npy, .npz, .parquet), a folder of `kullback record`, a "
-            "log of a server's log-probabilities (.jsonl).",
+            help="A model folder, a hub name, a GGUF file, a llama.cpp base-logits file, "
+            "saved logits (.safetensors, .npy, .npz, .parquet), a folder of `kullback record`, or "
+            "a log of a server's log-probabilities (.jsonl).",
             show_default=False,
         ),
     ],
     candidates: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CANDIDATE…",
+            metavar="CANDIDATE",
             help="What stands in for it, of the same kinds, one or several; or give --quantize.",
             show_default=False,
         ),
@@ -84,13 +81,7 @@ def compare(
         list[Path] | None,
         _text(metavar="FILE…", help="Text to compare on, one file or several; after the models."),
     ] = None,
-    documents: Annotated[
-        Documents | None,
-        _text(
-            metavar="UNIT",
-            help="One document is: files, lines, paragraphs or jsonl; by default files.",
-        ),
-    ] = None,
+    documents: Unit = None,
     chat: Annotated[
         Path | None,
         _text(
@@ -98,34 +89,13 @@ def compare(
             help="Conversations as JSON lines, in place of text: the assistant's tokens count.",
         ),
     ] = None,
-    context: Annotated[
-        int | None, _text(min=2, metavar="TOKENS", help="Length of a chunk, by default 512.")
-    ] = None,
-    warmup: Annotated[
-        int | None,
-        _text(
-            min=0,
-            metavar="TOKENS",
-            help="Context in a chunk before a position counts, by default 256.",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, _text(min=1, metavar="TOKENS", help="Stop after so many.")
-    ] = None,
-    quantize: Annotated[
-        Quantization | None,
-        _models(metavar="int8|int4", help="Compare with the reference so quantised."),
-    ] = None,
-    batch: Annotated[
-        int | None, _models(min=1, metavar="CHUNKS", help="How many to run at once.")
-    ] = None,
-    device: Annotated[
-        str | None, _models(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        _models(metavar="NAME", help="float32, bfloat16 or float16; by default the checkpoint's."),
-    ] = None,
+    context: Context = None,
+    warmup: Warmup = None,
+    max_tokens: MaxTokens = None,
+    quantize: Recipe = None,
+    batch: Batch = None,
+    device: Device = None,
+    dtype: Dtype = None,
     seed: Annotated[
         int,
         _models(metavar="NUMBER", help="Seeds torch, for models that draw at random as they run."),
@@ -159,10 +129,8 @@ def compare(
     as_llama_cpp: Annotated[
         bool, _result("--as-llama-cpp", help="Cut the text and count as llama.cpp does.")
     ] = False,
-    confidence: Annotated[
-        float, _result(min=0.5, max=0.9999, metavar="LEVEL", help="Of the intervals.")
-    ] = 0.95,
-    bits: Annotated[bool, _result("--bits", help="Print bits in place of nats.")] = False,
+    confidence: Confidence = 0.95,
+    bits: Bits = False,
     out: Annotated[
         Path | None,
         _result(
@@ -171,10 +139,7 @@ def compare(
             "interrupted one stopped.",
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None,
-        _result("--json", metavar="FILE", help="Write the result to FILE too, in nats."),
-    ] = None,
+    json_file: JsonFile = None,
     fail_above: Annotated[
         float | None, _result(metavar="NATS", help="Exit with 1 if the mean KL is above this.")
     ] = None,

@@ -10,7 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
-from kullback.cli.compare import Documents, Quantization
+from kullback.cli.options import (
+    Batch,
+    Bits,
+    Confidence,
+    Context,
+    Device,
+    Dtype,
+    JsonFile,
+    MaxTokens,
+    Recipe,
+    Unit,
+    Warmup,
+)
 
 __all__ = ["layers"]
 
@@ -61,27 +73,10 @@ def layers(
         list[Path] | None,
         _text(metavar="FILE…", help="Text to measure on, one file or several; after the models."),
     ] = None,
-    documents: Annotated[
-        Documents | None,
-        _text(
-            metavar="UNIT",
-            help="One document is: files, lines, paragraphs or jsonl; by default files.",
-        ),
-    ] = None,
-    context: Annotated[
-        int | None, _text(min=2, metavar="TOKENS", help="Length of a chunk, by default 512.")
-    ] = None,
-    warmup: Annotated[
-        int | None,
-        _text(
-            min=0,
-            metavar="TOKENS",
-            help="Context in a chunk before a position counts, by default 256.",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, _text(min=1, metavar="TOKENS", help="Stop after so many.")
-    ] = None,
+    documents: Unit = None,
+    context: Context = None,
+    warmup: Warmup = None,
+    max_tokens: MaxTokens = None,
     by: Annotated[
         Grouping,
         _models(
@@ -98,31 +93,16 @@ def layers(
             "alone would save.",
         ),
     ] = False,
-    quantize: Annotated[
-        Quantization | None,
-        _models(metavar="int8|int4", help="Compare with the reference so quantised."),
-    ] = None,
-    batch: Annotated[
-        int | None, _models(min=1, metavar="CHUNKS", help="How many to run at once.")
-    ] = None,
-    device: Annotated[
-        str | None, _models(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
-    ] = None,
-    dtype: Annotated[
-        str | None,
-        _models(metavar="NAME", help="float32, bfloat16 or float16; by default the checkpoint's."),
-    ] = None,
-    confidence: Annotated[
-        float, _result(min=0.5, max=0.9999, metavar="LEVEL", help="Of the intervals.")
-    ] = 0.95,
-    bits: Annotated[bool, _result("--bits", help="Print bits in place of nats.")] = False,
+    quantize: Recipe = None,
+    batch: Batch = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    confidence: Confidence = 0.95,
+    bits: Bits = False,
     top: Annotated[
         int, _result(min=1, metavar="NUMBER", help="How many modules the ranking prints.")
     ] = 15,
-    json_file: Annotated[
-        Path | None,
-        _result("--json", metavar="FILE", help="Write the result to FILE too, in nats."),
-    ] = None,
+    json_file: JsonFile = None,
     out: Annotated[
         Path | None,
         _result(metavar="DIR", help="Write layers.json and the picture layers.html into DIR."),

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
-from kullback.cli.compare import Documents
+from kullback.cli.options import (
+    Batch,
+    Device,
+    Documents,
+    MaxTokens,
+    Warmup,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -44,7 +50,7 @@ What a server tells of each token's most probable rivals:
 """
 
 _text = partial(typer.Option, rich_help_panel="The text")
-_model = partial(typer.Option, rich_help_panel="The model")
+_model = partial(typer.Option, rich_help_panel="The models")
 _kept = partial(typer.Option, rich_help_panel="What is kept")
 
 
@@ -96,26 +102,13 @@ def record(
         _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
     ] = Documents.files,
     context: Annotated[int, _text(min=2, metavar="TOKENS", help="Length of a chunk.")] = 512,
-    warmup: Annotated[
-        int | None,
-        _text(
-            min=0,
-            metavar="TOKENS",
-            help="Context in a chunk before a position counts, by default 256.",
-        ),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, _text(min=1, metavar="TOKENS", help="Stop after so many.")
-    ] = None,
+    warmup: Warmup = None,
+    max_tokens: MaxTokens = None,
     as_llama_cpp: Annotated[
         bool, _text("--as-llama-cpp", help="Cut the text as llama.cpp does.")
     ] = False,
-    batch: Annotated[
-        int | None, _model(min=1, metavar="CHUNKS", help="How many to run at once.")
-    ] = None,
-    device: Annotated[
-        str | None, _model(metavar="NAME", help="Where to run: cpu, cuda, cuda:1, mps.")
-    ] = None,
+    batch: Batch = None,
+    device: Device = None,
     dtype: Annotated[
         str | None,
         _kept(

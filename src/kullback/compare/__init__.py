@@ -17,6 +17,7 @@ import torch
 from kullback.errors import InputError
 
 if TYPE_CHECKING:
+    from kullback.compare.accumulate import Accumulator
     from kullback.compare.documents import Splitting, Text
     from kullback.compare.processes import Processes
     from kullback.compare.readers import Source
@@ -121,12 +122,12 @@ def compare(
     processes = processes or Processes()
     device = processes.device(device)
     stopping = _stopping(precision, confidence, processes)
-    several = isinstance(candidate, list)
-    given = candidate if several else [] if candidate is None else [candidate]
+    given = candidate if isinstance(candidate, list) else [candidate] * (candidate is not None)
     with seeded(seed, pick_device(device)):
         options = {"tokenizer": tokenizer, "device": device, "dtype": dtype}
         p, candidates = open_sides(reference, given, quantize, options)
         cutting = {"documents": documents, "context": context, "warmup": warmup}
+        # Labels that disagree are told as such, before they are as tokens that do.
         slices = shared_slices(p, candidates)
         if chat is None:
             windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
@@ -161,8 +162,17 @@ def compare(
     if floor:
         said = {name: side.source.notes[0] for name, side in others.items()}
         comparisons = with_floors(comparisons, found, floors, said, confidence)
-    if not several:
-        return next(iter(comparisons.values()))
+    if isinstance(candidate, list):
+        return _ranking(comparisons, found, provenances, confidence)
+    return next(iter(comparisons.values()))
+
+
+def _ranking(
+    comparisons: Mapping[str, Comparison],
+    found: Mapping[str, Accumulator],
+    provenances: Mapping[str, Any],
+    confidence: float,
+) -> Ranking:
     from kullback.compare.ranking import ranking_from
 
     sizes = {name: provenances[name]["candidate"].get("bytes") for name in comparisons}

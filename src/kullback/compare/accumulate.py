@@ -17,6 +17,7 @@ from kullback.compare import intervals
 from kullback.compare.clusters import Clusters, ClusterTable
 from kullback.compare.columns import CONFIDENCE_EDGES, position_columns, refuse_nan
 from kullback.compare.groups import SliceTable, sliced, unseen_classes
+from kullback.compare.notes import notes_of
 from kullback.compare.positions import PositionBatch
 from kullback.compare.sketch import QuantileSketch
 from kullback.compare.slices import GROUP, LABEL, Slices
@@ -161,7 +162,7 @@ def comparison_from(
         },
         notes=(
             *notes,
-            *_notes(accumulator, clusters, clustered_by, documents, confidence),
+            *notes_of(accumulator, clusters, clustered_by, documents, confidence),
             *unseen_classes(accumulator.slices, told),
         ),
         unit="example" if told.examples else "token",
@@ -248,63 +249,4 @@ def _worst_of(batch: PositionBatch) -> Worst:
         minus_chunk=-int(batch.chunk[place]),
         minus_position=-int(batch.position[place]),
         document=int(batch.document[place]),
-    )
-
-
-def _notes(
-    accumulator: Accumulator,
-    clusters: Clusters,
-    clustered_by: str,
-    documents: Sequence[str],
-    confidence: float,
-) -> list[str]:
-    notes = []
-    scored = accumulator.table.documents
-    if clustered_by == "chunk":
-        effective = intervals.effective_clusters(accumulator.table.by_document().sizes)
-        few = (
-            "one document is"
-            if len(scored) == 1
-            else f"{len(scored)} documents, which weigh like {effective:.1f} equally long ones, are"
-        )
-        notes.append(
-            f"Intervals are clustered by chunk, since {few} too few to tell how documents differ: "
-            "they hold for more text of the same documents, not for others."
-        )
-    present = set(scored.tolist())
-    left_out = [name for index, name in enumerate(documents) if index not in present]
-    if left_out:
-        names = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
-        notes.append(
-            f"{len(left_out)} of {len(documents)} documents gave no position to score: {names}."
-        )
-    unknown = accumulator.positions - clusters.count("known")
-    if unknown:
-        rest = "are not given" if unknown == accumulator.positions else "leave them out"
-        labelled = LABEL in accumulator.slices
-        notes.append(
-            f"The {'label' if labelled else 'next token'} is unknown at {unknown:,} of "
-            f"{accumulator.positions:,} positions: {'accuracies, ' if labelled else ''}"
-            f"perplexities and Δp {rest}."
-        )
-    infinite = accumulator.kl.infinities
-    if infinite:
-        notes.append(_infinite_note(accumulator, clusters, documents, confidence))
-    return notes
-
-
-def _infinite_note(
-    accumulator: Accumulator, clusters: Clusters, documents: Sequence[str], confidence: float
-) -> str:
-    infinite, worst = accumulator.kl.infinities, accumulator.worst
-    assert worst is not None
-    name = documents[worst.document] if worst.document < len(documents) else str(worst.document)
-    finite = intervals.positive_interval(
-        clusters["kl"], clusters.sizes - clusters["kl_infinite"], confidence=confidence
-    )
-    return (
-        f"KL is infinite at {infinite:,} of {accumulator.positions:,} positions "
-        f"({infinite / accumulator.positions:.2%}), where the candidate gives no probability to "
-        f"what the reference allows; the first is position {-worst.minus_position} of chunk "
-        f"{-worst.minus_chunk} in document {name}. Over the others the mean is {finite} nats."
     )

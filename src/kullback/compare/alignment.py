@@ -24,7 +24,13 @@ from kullback.errors import (
     VocabularyMismatch,
 )
 
-__all__ = ["shared_events", "windows_of_saved", "windows_of_text"]
+__all__ = [
+    "check_context",
+    "check_vocabularies",
+    "shared_events",
+    "windows_of_saved",
+    "windows_of_text",
+]
 
 
 def windows_of_text(
@@ -58,7 +64,7 @@ def windows_of_text(
             "as one stream, and what stands between documents is part of it; leave it out"
         )
     for side in (reference, candidate):
-        _check_context(side, context)
+        check_context(side, context)
     documents = read_documents(text, splitting)
     if as_llama_cpp:
         joined = "".join(document.text for document in documents)
@@ -66,7 +72,7 @@ def windows_of_text(
     ids = [tokenize(reference.tokenizer, document.text) for document in documents]
     bos = beginning_of_sequence(reference.tokenizer)
     if candidate.tokenizer is not reference.tokenizer:
-        _check_vocabularies(reference, candidate)
+        check_vocabularies(reference, candidate)
         _check_beginnings(reference, candidate)
         for document, mine in zip(documents, ids, strict=True):
             theirs = tokenize(candidate.tokenizer, document.text)
@@ -78,7 +84,8 @@ def windows_of_text(
     return cut(ids, names, context=context, warmup=warmup, bos=bos)
 
 
-def _check_context(side: HuggingFaceModel, context: int) -> None:
+def check_context(side: HuggingFaceModel, context: int) -> None:
+    """Raise `InputError` where `context` tokens are more than the model can read."""
     longest = getattr(side.config, "max_position_embeddings", None)
     if longest is not None and context > longest:
         raise InputError(
@@ -87,7 +94,8 @@ def _check_context(side: HuggingFaceModel, context: int) -> None:
         )
 
 
-def _check_vocabularies(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
+def check_vocabularies(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
+    """Raise `TokenizerMismatch` where a token's number means another token on the other side."""
     ours = {i: token for token, i in reference.tokenizer.get_vocab().items()}
     theirs = {i: token for token, i in candidate.tokenizer.get_vocab().items()}
     different = [i for i in sorted(ours.keys() & theirs.keys()) if ours[i] != theirs[i]]
@@ -151,7 +159,7 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
             f"{candidate.name!r} cannot be run on it: save its logits too and compare the files"
         )
     if isinstance(candidate, HuggingFaceModel):
-        _check_context(candidate, max(len(window.tokens) for window in windows.items))
+        check_context(candidate, max(len(window.tokens) for window in windows.items))
     if same:
         return windows
     if same is False:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kullback.compare.alignment import check_context, check_vocabularies
 from kullback.compare.chat_template import ChatTemplate, Turn
 from kullback.compare.conversations import Conversation, read_conversations
 from kullback.compare.readers.hugging_face import HuggingFaceModel
@@ -41,7 +42,7 @@ def windows_of_chat(
     longest = _longest([reference, *candidates], context)
     templates = [ChatTemplate.of(side) for side in (reference, *candidates)]
     for candidate in candidates:
-        _check_vocabularies(reference, candidate)
+        check_vocabularies(reference, candidate)
     conversations = read_conversations(path)
     items: list[Window] = []
     offset, opening, too_long = 0, 0, 0
@@ -65,18 +66,13 @@ def windows_of_chat(
 
 def _longest(sides: Sequence[HuggingFaceModel], context: int | None) -> int | None:
     """The most tokens that a window may have, None where nothing bounds them."""
-    known = {side.name: getattr(side.config, "max_position_embeddings", None) for side in sides}
-    bounds = {name: int(bound) for name, bound in known.items() if bound is not None}
     if context is None:
-        return min(bounds.values(), default=None)
+        bounds = (getattr(side.config, "max_position_embeddings", None) for side in sides)
+        return min((int(bound) for bound in bounds if bound is not None), default=None)
     if context < 2:
         raise InputError(f"context={context}: a turn and what comes before it have at least 2")
-    for name, bound in bounds.items():
-        if context > bound:
-            raise InputError(
-                f"context={context} is longer than the {bound} positions of {name!r}: lower "
-                "--context"
-            )
+    for side in sides:
+        check_context(side, context)
     return context
 
 
@@ -110,23 +106,6 @@ def _difference(
         f"the two sides write {conversation.name} differently: {what}; their chat templates or "
         "tokenisers differ, so pass one tokenizer= for both"
     )
-
-
-def _check_vocabularies(reference: HuggingFaceModel, candidate: HuggingFaceModel) -> None:
-    if candidate.tokenizer is reference.tokenizer:
-        return
-    ours, theirs = (
-        {i: token for token, i in side.tokenizer.get_vocab().items()}
-        for side in (reference, candidate)
-    )
-    different = [i for i in sorted(ours.keys() & theirs.keys()) if ours[i] != theirs[i]]
-    if different:
-        first = different[0]
-        raise TokenizerMismatch(
-            f"the tokenisers differ in {len(different)} of {len(ours)} tokens: id {first} is "
-            f"{ours[first]!r} in {reference.name!r} and {theirs[first]!r} in {candidate.name!r}; "
-            "only models that share a tokeniser can be compared token by token"
-        )
 
 
 def _notes(

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from kullback.errors import InputError
+from kullback.report.whole_file import replace_file
 
 __all__ = ["check_writable", "to_json", "write_json"]
 
@@ -60,7 +60,7 @@ def write_json(comparison: Told, path: str | Path) -> None:
     check_writable(path)
     text, mode = to_json(comparison), _mode(path)
     if mode is None or stat.S_ISREG(mode):
-        _replace(path.resolve(), text)
+        replace_file(path.resolve(), text)
     else:
         path.write_text(text, encoding="utf-8")
 
@@ -76,23 +76,3 @@ def _mode(path: Path) -> int | None:
             f"cannot write JSON to {path}: {(error.strerror or str(error)).lower()}; choose "
             "another place"
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    # A name of its own: one made from the file's could be too long where that is not.
-    handle, name = tempfile.mkstemp(prefix=".kullback-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; a report is for everyone the
-        # process's umask lets read.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

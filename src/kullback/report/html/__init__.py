@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from kullback.report.html.positions import positions_of, texts_of
 from kullback.report.html.ranked import Ranked, ranked
 from kullback.report.html.tokens import Vocabulary, visible
 from kullback.report.html.view import View, view_of
+from kullback.report.whole_file import replace_file
 from kullback.results import Comparison, Floor, Ranking
 
 __all__ = ["write_report"]
@@ -112,12 +112,9 @@ def _title(views: list[View]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name[:100]}.writing")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        replace_file(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise InputError(
             f"cannot write the report to {path}: {(error.strerror or str(error)).lower()}; "
             "choose another place"

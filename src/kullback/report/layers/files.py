@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from html import escape
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from kullback.compare.layers.record import LayerEffects
 from kullback.errors import InputError, MissingExtra
 from kullback.report.layers.picture import figure
 from kullback.report.layers.terminal import cells, headline, notes
+from kullback.report.whole_file import replace_file
 
 __all__ = ["JSON_NAME", "PAGE_NAME", "check_folder", "page", "write_layers"]
 
@@ -58,8 +58,8 @@ def write_layers(effects: LayerEffects, folder: Path) -> None:
     """Write both files into `folder`; those that are there are replaced in one step each."""
     check_folder(folder)
     text = json.dumps(effects.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _replace(folder / JSON_NAME, text)
-    _replace(folder / PAGE_NAME, page(effects))
+    replace_file(folder / JSON_NAME, text)
+    replace_file(folder / PAGE_NAME, page(effects))
 
 
 def page(effects: LayerEffects) -> str:
@@ -89,18 +89,3 @@ def _table(effects: LayerEffects) -> str:
         rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
     titles = "".join(f"<th>{title}</th>" for title in head)
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(prefix=".kullback-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
