@@ -26,6 +26,7 @@ __all__ = [
     "check_confidence",
     "effective_clusters",
     "exponential",
+    "leave_one_out_moves",
     "positive_interval",
     "share_interval",
     "signed_interval",
@@ -172,6 +173,16 @@ def effective_clusters(sizes: np.ndarray) -> float:
     return total**2 / float((sizes**2).sum()) if total else 0.0
 
 
+def leave_one_out_moves(sums: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """How far leaving out each cluster moves the mean Σsums/Σsizes, [clusters]; two at least.
+
+    It is (mean·n_g − s_g)/(N − n_g): written so, and not as a difference of two nearly equal
+    means, nothing cancels.
+    """
+    total = float(sizes.sum())
+    return (float(sums.sum()) / total * sizes - sums) / (total - sizes)
+
+
 def _ratio_mean(sums: np.ndarray, sizes: np.ndarray, confidence: float) -> _RatioMean:
     kept = np.asarray(sizes) > 0
     sums = np.asarray(sums, np.float64)[kept]
@@ -183,9 +194,7 @@ def _ratio_mean(sums: np.ndarray, sizes: np.ndarray, confidence: float) -> _Rati
     if clusters < 2:
         words = "one cluster of positions only: no interval can be formed, use more text"
         return _RatioMean(value, math.nan, math.nan, int(total), words)
-    # Leaving cluster g out moves the mean by (value·n_g − s_g)/(N − n_g): written so, and not
-    # as a difference of two nearly equal means, nothing cancels.
-    moves = (value * sizes - sums) / (total - sizes)
+    moves = leave_one_out_moves(sums, sizes)
     stderr = math.sqrt((clusters - 1) / clusters * float((moves**2).sum()))
     # One degree is the least for which the quantile is finite enough to print.
     degrees = max(effective_clusters(sizes) - 1, 1.0)

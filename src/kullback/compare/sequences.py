@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kullback.compare.intervals import check_confidence, effective_clusters
+from kullback.compare.intervals import check_confidence, effective_clusters, leave_one_out_moves
 from kullback.errors import InputError, NonFiniteError, ShapeError
 from kullback.results import Estimate
 
@@ -179,9 +179,8 @@ def _walk(sums: np.ndarray, sizes: np.ndarray) -> _Walk:
     value = float(sums.sum()) / total
     stderr = skewness = 0.0
     if documents > 1:
-        # How leaving each document out moves the mean, with the sign turned: a document above
-        # the mean is positive. As in `intervals`, written so that nothing cancels.
-        moves = (sums - value * sizes) / (total - sizes)
+        # With the sign turned: a document above the mean is positive.
+        moves = -leave_one_out_moves(sums, sizes)
         length = math.sqrt(float((moves * moves).sum()))
         stderr = math.sqrt((documents - 1) / documents) * length
         if length:
