@@ -7,12 +7,13 @@ frozen records: rooms make them, reports read them, nothing in here computes.
 """
 
 from kullback.results.breakdowns import ConfidenceBin, Floor, Slice
-from kullback.results.comparison import PERCENTILES, Comparison
-from kullback.results.estimate import Estimate, json_number
+from kullback.results.comparison import PERCENTILES as PERCENTILES
+from kullback.results.comparison import Comparison
+from kullback.results.estimate import Estimate
+from kullback.results.estimate import json_number as json_number
 from kullback.results.ranking import Difference, Ranking
 
 __all__ = [
-    "PERCENTILES",
     "Comparison",
     "ConfidenceBin",
     "Difference",
@@ -20,5 +21,4 @@ __all__ = [
     "Floor",
     "Ranking",
     "Slice",
-    "json_number",
 ]
