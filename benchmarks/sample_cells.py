@@ -1,7 +1,7 @@
 """Pairs (P, Q) to draw from whose divergences are known: what estimates from samples are held to.
 
-A side is a way to draw and a log-density; a cell is two sides and the measure that its truth is
-integrated against, so that the numbers are computed here and copied from nowhere:
+A cell is two sides and the measure that its truth is integrated against, so that the numbers are
+computed here and copied from nowhere:
 
 - `LINE`: the trapezoid rule in t, x = sinh(t), which converges geometrically for analytic terms
   (and like h² ≈ 1e-7 across the kink of the total variation);
@@ -22,19 +22,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import gammaln, log_ndtr, logsumexp
 
-Array = np.ndarray
-Draw = Callable[[np.random.Generator, int], Array]
-LogDensity = Callable[[Array], Array]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One distribution: draws [n] or [n, d], and the log of its density or mass at such draws."""
-
-    draw: Draw
-    log_density: LogDensity
+from sample_sides import (
+    Array,
+    Side,
+    categorical,
+    gaussian,
+    mixture,
+    negative_binomial,
+    normal,
+    poisson,
+    round_gaussian,
+    rounded,
+    student,
+)
 
 
 @dataclass(frozen=True)
@@ -127,87 +128,6 @@ def atoms(points: Array) -> Measure:
     return Measure(lambda: points, lambda: np.zeros(len(points)))
 
 
-def normal(mean: float, deviation: float) -> Side:
-    def log_density(x: Array) -> Array:
-        z = (x - mean) / deviation
-        return -z * z / 2 - math.log(deviation * math.sqrt(2 * math.pi))
-
-    return Side(lambda rng, n: rng.normal(mean, deviation, n), log_density)
-
-
-def student(freedom: float, mean: float = 0.0, scale: float = 1.0) -> Side:
-    constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
-    constant -= math.log(scale * math.sqrt(freedom * math.pi))
-
-    def log_density(x: Array) -> Array:
-        return constant - (freedom + 1) / 2 * np.log1p(((x - mean) / scale) ** 2 / freedom)
-
-    return Side(lambda rng, n: mean + scale * rng.standard_t(freedom, n), log_density)
-
-
-def gaussian(mean: Array, covariance: Array) -> Side:
-    factor = np.linalg.cholesky(covariance)
-    d = len(mean)
-    constant = -np.log(np.diag(factor)).sum() - d / 2 * math.log(2 * math.pi)
-
-    def log_density(x: Array) -> Array:
-        z = np.linalg.solve(factor, (x.reshape(-1, d) - mean).T)
-        return constant - (z * z).sum(0) / 2
-
-    def draw(rng: np.random.Generator, n: int) -> Array:
-        x = mean + rng.standard_normal((n, d)) @ factor.T
-        return x[:, 0] if d == 1 else x
-
-    return Side(draw, log_density)
-
-
-def mixture(weights: list[float], parts: list[Side]) -> Side:
-    def log_density(x: Array) -> Array:
-        parted = np.stack([part.log_density(x) for part in parts])
-        return logsumexp(parted, axis=0, b=np.array(weights)[:, None])
-
-    def draw(rng: np.random.Generator, n: int) -> Array:
-        chosen = rng.choice(len(parts), n, p=weights)
-        every = np.stack([part.draw(rng, n) for part in parts])
-        return every[chosen, np.arange(n)]
-
-    return Side(draw, log_density)
-
-
-def poisson(rate: float) -> Side:
-    def log_mass(k: Array) -> Array:
-        return k * math.log(rate) - rate - gammaln(k + 1.0)
-
-    return Side(lambda rng, n: rng.poisson(rate, n), log_mass)
-
-
-def negative_binomial(successes: float, mean: float) -> Side:
-    chance = successes / (successes + mean)
-
-    def log_mass(k: Array) -> Array:
-        ways = gammaln(k + successes) - gammaln(k + 1.0) - gammaln(successes)
-        return ways + successes * math.log(chance) + k * math.log1p(-chance)
-
-    return Side(lambda rng, n: rng.negative_binomial(successes, chance, n), log_mass)
-
-
-def categorical(weights: Array) -> Side:
-    chances = weights / weights.sum()
-    return Side(lambda rng, n: rng.choice(len(chances), n, p=chances), lambda k: np.log(chances)[k])
-
-
-def rounded(mean: float, deviation: float, width: float) -> Side:
-    """A normal rounded to a multiple of `width`: its mass is that of the interval around it."""
-    digits = -round(math.log10(width))
-
-    def log_mass(x: Array) -> Array:
-        z = -np.abs(x - mean) / deviation  # on the left, where no difference of tails cancels
-        near, far = (log_ndtr(z + side * width / deviation / 2) for side in (1, -1))
-        return near + np.log(-np.expm1(far - near))
-
-    return Side(lambda rng, n: np.round(rng.normal(mean, deviation, n), digits), log_mass)
-
-
 def autoregressive(d: int, variance: float = 1.2, correlation: float = 0.5) -> Array:
     """The covariance v·ρ^|i−j|, whose KL from the standard normal is linear in d."""
     index = np.arange(d)
@@ -251,10 +171,6 @@ def gaussian_cell(d: int) -> Cell:
     p, q = gaussian(np.zeros(d), np.eye(d)), gaussian(mean, covariance)
     truth = {1: LINE, 2: PLANE}.get(d) or gaussian_truth(mean, covariance)
     return Cell(f"gaussian {d}d", p, q, d, "continuous", truth)
-
-
-def round_gaussian(mean: list[float], deviation: float) -> Side:
-    return gaussian(np.array(mean), deviation**2 * np.eye(len(mean)))
 
 
 def categorical_cell(levels: int) -> Cell:
