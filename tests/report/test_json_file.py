@@ -167,3 +167,9 @@ def test_names_at_and_beyond_what_a_file_system_takes(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(InputError, match=r"cannot write JSON to .*symbolic links"):
         check_writable(tmp_path / "loop")
+
+
+@pytest.mark.parametrize("reached", [True, False, None])
+def test_whether_the_precision_was_reached_is_a_key(reached: bool | None) -> None:
+    tree = strict(to_json(replace(comparison(), precision_reached=reached)))
+    assert tree["precision_reached"] is reached

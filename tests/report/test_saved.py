@@ -15,6 +15,7 @@ from kullback.cli import app
 from kullback.compare import compare
 from kullback.errors import InputError
 from kullback.report.folder import rewrite_report, write_folder
+from kullback.report.saved import positions_in, ranking_in
 from kullback.results import Comparison, Estimate, Floor, Ranking
 
 
@@ -116,3 +117,47 @@ def test_a_size_that_is_none_is_refused(tmp_path: Path) -> None:
         changed(out, "candidates", [{**candidate, "bytes": size} for candidate in candidates])
         with pytest.raises(InputError, match="bytes"):
             rewrite_report(out)
+
+
+def classifier(tmp_path: Path) -> tuple[Path, Comparison]:
+    rng = np.random.default_rng(3)
+    logits = 2 * rng.normal(size=(90, 3))
+    labels = rng.integers(0, 3, 90)
+    groups = np.array(["north", "south"])[rng.integers(0, 2, 90)]
+    np.savez(
+        tmp_path / "p.npz",
+        logits=logits,
+        labels=labels,
+        groups=groups,
+        class_names=np.array(["cat", "dog", "<eel>"]),
+    )
+    np.savez(tmp_path / "q.npz", logits=logits + 0.5 * rng.normal(size=logits.shape))
+    out = tmp_path / "out"
+    result = compare(tmp_path / "p.npz", tmp_path / "q.npz", out=out)
+    assert isinstance(result, Comparison)
+    return out, result
+
+
+def test_classes_groups_and_accuracies_come_back_as_they_were(tmp_path: Path) -> None:
+    out, result = classifier(tmp_path)
+    result = replace(result, precision_reached=False)
+    write_folder(result, out)
+    found = ranking_in(out, positions_in(out))
+    assert isinstance(found, Comparison)
+    assert found.to_dict() == result.to_dict()
+    assert {part.name for part in found.by_class} == {"cat", "dog", "<eel>"}
+    assert found.unit == "example"
+    assert found.accuracy_difference == result.accuracy_difference
+
+
+def test_classes_that_the_positions_do_not_have_are_refused(tmp_path: Path) -> None:
+    out, result = classifier(tmp_path)
+    write_folder(result, out)
+    slices = result.to_dict()["by_class"]
+    for told in (slices[:-1], [], [{**slices[0], "positions": 1}, *slices[1:]]):
+        changed(out, "by_class", told)
+        with pytest.raises(InputError, match=r"other classes or groups .* not of one run"):
+            rewrite_report(out)
+    changed(out, "by_class", [{"name": "cat"}])
+    with pytest.raises(InputError, match="holds no finished comparison"):
+        rewrite_report(out)

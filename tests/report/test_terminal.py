@@ -163,3 +163,21 @@ def test_the_progress_bar_is_silent_in_a_pipe() -> None:
     with progress_bar(console) as progress:
         progress(1, 2)
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_examples_are_called_so(width: int) -> None:
+    share = Estimate(0.7, 0.6, 0.8)
+    result = replace(
+        comparison(),
+        unit="example",
+        accuracy_reference=share,
+        accuracy_candidate=share,
+        accuracy_difference=Estimate(-0.1, -0.2, 0.0),
+    )
+    text = " ".join(printed(result, width).split())
+    for words in ("Mean per example", "KL over examples", "Same top class", "examples"):
+        assert words in text
+    assert "token" not in text
+    # The method of the intervals is told in the same words for all.
+    assert "position" not in text.partition("•")[0]

@@ -80,3 +80,20 @@ def test_an_infinite_loss_says_where() -> None:
     found = verdict(comparison(replace(batch, statistics=batch.statistics | {"kl": kl})))
     assert found.level == "infinite"
     assert f"at 1 of {len(batch):,} positions" in found.reason
+
+
+def test_what_examples_lose_is_told_by_the_example() -> None:
+    example = replace(judged(0.05, math.nan, math.nan), unit="example")
+    reason = verdict(example, floor(math.nan, math.nan)).reason
+    assert "1 nats per example." in reason
+    assert "There are too few examples for an interval" in reason
+    assert "measured on too few examples to judge by" in reason
+    infinite = replace(judged(math.inf, math.inf, math.inf), unit="example")
+    assert "of 1,480 examples." in verdict(replace(infinite, positions=1480)).reason
+    same = replace(judged(0.0, 0.0, 0.0), unit="example")
+    nothing = verdict(replace(same, percentiles={**same.percentiles, "max": 0.0}))
+    assert nothing.reason == "The KL is exactly 0 at every example."
+    for found in (reason, nothing.reason):
+        assert "token" not in found
+        assert "position" not in found
+        assert "text" not in found

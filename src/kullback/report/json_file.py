@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +31,11 @@ class Told(Protocol):
 
 def to_json(comparison: Told) -> str:
     """The comparison as JSON text: valid JSON, in which infinities are the string "inf"."""
-    return json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(comparison.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # JSON lets these stand, and a terminal to which a file is written may act on them.
+    text = re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    # A file's name may hold bytes that are no UTF-8; what stands for them is JSON's own escape.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def check_writable(path: str | Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -45,10 +45,19 @@ class Fitting:
         yield Text(str(self.table.title), style="bold")
         headers = [str(column.header) for column in self.table.columns]
         for cells in zip(*(column.cells for column in self.table.columns), strict=True):
-            words = (f"{header} {cell}" for header, cell in zip(headers, cells, strict=True))
-            first, *rest = (Text.from_markup(word.strip()) for word in words)
+            first, *rest = (
+                _words(header, cell) for header, cell in zip(headers, cells, strict=True)
+            )
             yield first
             yield Padding(Text("  ").join(word for word in rest if word), (0, 0, 0, 2))
+
+
+def _words(header: str, cell: RenderableType) -> Text:
+    """A cell behind its heading; one that is a `Text` holds no markup, whatever it looks like."""
+    told = cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+    if not header:
+        return told
+    return Text.assemble(Text.from_markup(header), " ", told)
 
 
 _UNBOUNDED = 10_000

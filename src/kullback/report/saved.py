@@ -1,21 +1,21 @@
 """A folder that `--out` left, read again: the positions are folded anew, and no model is run.
 
-Means, percentiles and differences come from the positions. What these do not tell comes from
-`summary.json`: notes, provenance, sizes, the noise floor, and the interval of a run that stopped
-when it was precise enough.
+Means, percentiles and differences come from the positions, those by class and by group too. What
+these do not tell comes from `summary.json`: names of classes and groups, notes, provenance, sizes,
+the noise floor, and the interval of a run that stopped when it was precise enough.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kullback.errors import InputError, KullbackError
-from kullback.results import Comparison, Estimate, Floor, Ranking
+from kullback.results import Comparison, Estimate, Floor, Ranking, Slice
 
 __all__ = ["comparison_of", "positions_in", "ranking_in", "summary_in"]
 
@@ -105,7 +105,7 @@ def comparison_of(accumulator: Any, part: Mapping[str, Any]) -> Comparison:
             f"positions.parquet has a mean KL of {comparison.kl.value!r}, summary.json one of "
             f"{part['kl']['mean']!r}: they are not of one run, compare again"
         )
-    kl, floor = comparison.kl, part["floor"]
+    kl, floor, reached = comparison.kl, part["floor"], part.get("precision_reached")
     if part["provenance"].get("precision") is not None:
         kl = _estimate(part["kl"], comparison.confidence)
     return replace(
@@ -114,8 +114,23 @@ def comparison_of(accumulator: Any, part: Mapping[str, Any]) -> Comparison:
         notes=tuple(str(note) for note in part["notes"]),
         unit=str(part["unit"]),
         clustered_by=str(part["clustered_by"]),
+        by_class=_named(comparison.by_class, part["by_class"]),
+        by_group=_named(comparison.by_group, part["by_group"]),
+        precision_reached=None if reached is None else bool(reached),
         floor=floor
         and Floor(*(_estimate(floor[k], comparison.confidence) for k in ("kl", "difference"))),
+    )
+
+
+def _named(slices: tuple[Slice, ...], told: Sequence[Mapping[str, Any]]) -> tuple[Slice, ...]:
+    """The slices under the names that the summary has of them, in the same order."""
+    if [part.positions for part in slices] != [part["positions"] for part in told]:
+        raise InputError(
+            "positions.parquet has other classes or groups than summary.json tells of: they are "
+            "not of one run, compare again"
+        )
+    return tuple(
+        replace(part, name=str(named["name"])) for part, named in zip(slices, told, strict=True)
     )
 
 

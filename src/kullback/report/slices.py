@@ -1,6 +1,6 @@
 """Classes and groups on the terminal: where a classifier's candidate loses what it loses.
 
-Names come from files. What could move the cursor or change colours is written as an escape.
+Names come from files, and stand on the screen as `printable` writes them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from rich.text import Text
 
 from kullback.report.cells import cells
 from kullback.report.layout import Fitting, table_of
+from kullback.report.printable import printable
 from kullback.results import Comparison, Estimate, Slice
 
-__all__ = ["accuracy_sentence", "printable", "slice_tables"]
+__all__ = ["accuracy_sentence", "slice_tables"]
 
 _MOST_ROWS = 20
 _WIDEST_NAME = 16
@@ -73,20 +74,14 @@ def _table(
         table.add_column("acc. Q", justify="right", no_wrap=True)
     for part in slices:
         value, interval = cells(part.kl, scale)
-        row = [escape(printable(part.name)), f"{part.positions:,}", value]
+        row = [escape(_cut(printable(part.name))), f"{part.positions:,}", value]
         row += [escape(interval or "none"), _percent(part.kl_share), _share(part.same_top)]
         table.add_row(*row, *((_share(part.accuracy_p), _share(part.accuracy_q)) if right else ()))
     return table
 
 
-def printable(name: str, width: int = _WIDEST_NAME) -> str:
-    """`name` without control characters, at most `width` characters of it.
-
-    >>> printable("St. Mary's"), printable("red\\x1b[31m"), printable("a" * 40)
-    ("St. Mary's", 'red\\\\x1b[31m', 'aaaaaaaaaaaaaaa…')
-    """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+def _cut(name: str) -> str:
+    return name if len(name) <= _WIDEST_NAME else f"{name[: _WIDEST_NAME - 1]}…"
 
 
 def _share(estimate: Estimate | None) -> str:

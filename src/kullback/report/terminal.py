@@ -26,6 +26,8 @@ from rich.text import Text
 
 from kullback.report.cells import cells, short
 from kullback.report.layout import Fitting, table_of
+from kullback.report.nouns import nouns_of
+from kullback.report.printable import printable
 from kullback.report.slices import accuracy_sentence, slice_tables
 from kullback.report.verdict import verdict
 from kullback.results import Comparison, ConfidenceBin, Estimate
@@ -81,8 +83,8 @@ def _verdict(comparison: Comparison) -> list[Text]:
 def headline(comparison: Comparison, *, bits: bool = False) -> str:
     """The answer in a sentence or two: on what, how much is lost, and how sure we are."""
     unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
-    labelled = comparison.unit == "example"
-    where = f"On {_count(comparison.positions, 'example' if labelled else 'position')}"
+    nouns = nouns_of(comparison.unit)
+    where = f"On {nouns.count(comparison.positions)}"
     if comparison.clustered_by != "example":
         where += f" of {_count(comparison.documents, 'document')}"
     kl = comparison.kl
@@ -97,8 +99,7 @@ def headline(comparison: Comparison, *, bits: bool = False) -> str:
     loss = f"{where} the candidate loses {value} {unit} per {comparison.unit} "
     loss += f"{interval or '(no interval)'}."
     share, share_interval = cells(comparison.same_top, 100)
-    event = "class" if labelled else "token"
-    top = f"Its top {event} is the reference's at {share} % of them {share_interval}".rstrip()
+    top = f"Its top {nouns.event} is the reference's at {share} % of them {share_interval}".rstrip()
     if comparison.accuracy_difference is not None:
         return f"{loss} {top}. {accuracy_sentence(comparison)}"
     ratio = comparison.perplexity_ratio
@@ -142,8 +143,7 @@ class _Rate(ProgressColumn):
 
 
 def _means(comparison: Comparison, unit: str, scale: float) -> Table:
-    labelled = comparison.unit == "example"
-    event, truth = ("class", "label") if labelled else ("token", "next token")
+    nouns = nouns_of(comparison.unit)
     accuracies: list[tuple[str, Estimate | None, float, str, int]] = [
         ("Accuracy of the reference", comparison.accuracy_reference, 100.0, "%", 5),
         ("Accuracy of the candidate", comparison.accuracy_candidate, 100.0, "%", 5),
@@ -155,10 +155,10 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
         ("KL(candidate‖reference)", comparison.reverse_kl, scale, unit, 3),
         ("Jensen-Shannon divergence", comparison.js, scale, unit, 3),
         ("Total variation", comparison.total_variation, 1.0, "", 3),
-        (f"Same top {event}", comparison.same_top, 100.0, "%", 5),
-        *(accuracies if labelled else ()),
-        (f"Δp of the {truth}, mean", comparison.delta_p, 100.0, "%", 3),
-        (f"Δp of the {truth}, RMS", comparison.delta_p_rms, 100.0, "%", 4),
+        (f"Same top {nouns.event}", comparison.same_top, 100.0, "%", 5),
+        *(accuracies if nouns.is_example else ()),
+        (f"Δp of the {nouns.truth}, mean", comparison.delta_p, 100.0, "%", 3),
+        (f"Δp of the {nouns.truth}, RMS", comparison.delta_p_rms, 100.0, "%", 4),
         ("Perplexity of the reference", comparison.perplexity_reference, 1.0, "", 5),
         ("Perplexity of the candidate", comparison.perplexity_candidate, 1.0, "", 5),
         ("Perplexity ratio, paired", comparison.perplexity_ratio, 1.0, "", 5),
@@ -173,18 +173,18 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
             )
         ),
         *(
-            (escape(name.replace("_", " ")), value, 1.0, "", 3)
+            (escape(printable(name.replace("_", " "))), value, 1.0, "", 3)
             for name, value in comparison.columns.items()
         ),
     ]
-    table = table_of("Mean per position")
+    table = table_of(f"Mean per {nouns.place}")
     table.add_column("", no_wrap=True)
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column(f"{_percent(comparison.confidence)} interval", no_wrap=True)
     for name, estimate, factor, suffix, digits in rows:
         if estimate is None:
-            table.add_row(name, "–", "", f"{truth} unknown")
+            table.add_row(name, "–", "", f"{nouns.truth} unknown")
             continue
         value, interval = cells(estimate, factor, digits)
         mark = "" if estimate.trusted or not interval else " ?"
@@ -195,7 +195,9 @@ def _means(comparison: Comparison, unit: str, scale: float) -> Table:
 
 def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
     # Ten columns of seven characters fit 80 only without padding beside the divider.
-    table = table_of(f"Percentiles of the KL over positions, {unit}", padding=0)
+    table = table_of(
+        f"Percentiles of the KL over {nouns_of(comparison.unit).places}, {unit}", padding=0
+    )
     for title in _PERCENTILE_TITLES.values():
         table.add_column(title, justify="right", no_wrap=True)
     table.add_row(*(short(comparison.percentiles[key] * scale) for key in _PERCENTILE_TITLES))
@@ -205,7 +207,7 @@ def _percentiles(comparison: Comparison, unit: str, scale: float) -> Table:
 def _by_confidence(comparison: Comparison, unit: str, scale: float) -> Table:
     table = table_of("By the reference's top probability")
     table.add_column("from–to", no_wrap=True)
-    table.add_column("positions", justify="right", no_wrap=True)
+    table.add_column(nouns_of(comparison.unit).places, justify="right", no_wrap=True)
     table.add_column(f"KL, {unit}", justify="right", no_wrap=True)
     table.add_column(f"{_percent(comparison.confidence)} interval", no_wrap=True)
     table.add_column("same top", justify="right", no_wrap=True)
@@ -233,7 +235,7 @@ def _confidence_row(part: ConfidenceBin, scale: float) -> tuple[str, ...]:
 def _diagnoses(comparison: Comparison) -> list[str]:
     """Why an interval of the main table bears a question mark or is missing, each reason once."""
     estimates = {
-        f"Same top {'class' if comparison.unit == 'example' else 'token'}": comparison.same_top,
+        f"Same top {nouns_of(comparison.unit).event}": comparison.same_top,
         "KL": comparison.kl,
         "Perplexity of the reference": comparison.perplexity_reference,
         "Perplexity of the candidate": comparison.perplexity_candidate,
@@ -256,7 +258,7 @@ def _notes(comparison: Comparison) -> Table:
         f"{comparison.interval_method}.",
         f"Convention: {comparison.convention}.",
     ):
-        grid.add_row("•", Text(_sentence(note)))
+        grid.add_row("•", Text(printable(_sentence(note))))
     return grid
 
 

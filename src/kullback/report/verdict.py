@@ -19,9 +19,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kullback.report.nouns import Nouns, nouns_of
 from kullback.results import Comparison, Floor
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Verdict", "rule", "verdict"]
 
 NOTICEABLE, LARGE = 0.01, 0.10
 """Shares of the reference's entropy from which a loss has these names."""
@@ -34,6 +35,11 @@ class Verdict:
     level: str
     title: str
     reason: str
+
+    @property
+    def word(self) -> str:
+        """The level as it stands in a column."""
+        return {"rounding": "within noise", "nothing": "no loss"}.get(self.level, self.level)
 
 
 def verdict(comparison: Comparison, floor: Floor | None = None) -> Verdict:
@@ -51,19 +57,34 @@ def verdict(comparison: Comparison, floor: Floor | None = None) -> Verdict:
         >>> found.level, found.reason[:52]
         ('noticeable', 'The KL is 2.94 % of the entropy of the reference, wh')
     """
+    nouns = nouns_of(comparison.unit)
     if math.isinf(comparison.kl.value):
-        return Verdict("infinite", "Infinite", _infinite(comparison))
+        return Verdict("infinite", "Infinite", _infinite(comparison, nouns))
     if comparison.kl.value == 0 and comparison.percentiles["max"] == 0:
-        return Verdict("nothing", "No loss", "The KL is exactly 0 at every position.")
+        return Verdict("nothing", "No loss", f"The KL is exactly 0 at every {nouns.place}.")
     if floor is not None and floor.difference.low <= 0:
         return Verdict("rounding", "Not distinguishable from rounding", _below(floor))
-    return _by_share(comparison, floor)
+    return _by_share(comparison, floor, nouns)
 
 
-def _infinite(comparison: Comparison) -> str:
+def rule(floor: bool) -> str:
+    """What the words of a column of verdicts mean; `floor` where a noise floor was measured."""
+    shares = (
+        f"the KL as a share of the reference's entropy, small below {NOTICEABLE:.0%}, large from "
+        f"{LARGE:.0%} on, noticeable between"
+    ).replace("%", " %")
+    if floor:
+        return (
+            "Verdicts: within noise where the KL less that of the noise floor does not rule out "
+            f"0; else {shares}."
+        )
+    return f"Verdicts: {shares}. No noise floor was measured."
+
+
+def _infinite(comparison: Comparison, nouns: Nouns) -> str:
     return (
         f"The candidate gives no probability to what the reference allows, at "
-        f"{comparison.infinite_positions:,} of {comparison.positions:,} positions."
+        f"{comparison.infinite_positions:,} of {nouns.count(comparison.positions)}."
     )
 
 
@@ -76,21 +97,25 @@ def _below(floor: Floor) -> str:
     )
 
 
-def _by_share(comparison: Comparison, floor: Floor | None) -> Verdict:
+def _by_share(comparison: Comparison, floor: Floor | None, nouns: Nouns) -> Verdict:
     kl, entropy = comparison.kl, comparison.entropy_p.value
     share = _share(kl.value, entropy)
     level = _level(share)
     reason = (
         f"The KL is {_percent(share)} of the entropy of the reference, which is {entropy:.3g} "
-        f"nats per token. {_rule(level)}"
+        f"nats per {nouns.unit}. {_rule(level)}"
     )
     ends = [_level(_share(end, entropy)) for end in (kl.low, kl.high) if not math.isnan(end)]
     others = [end for end in dict.fromkeys(ends) if end != level]
     if others:
         reason += f" The interval reaches into {' and '.join(others)}."
     if not ends:
-        reason += " There is too little text for an interval, so this may change with more."
-    return Verdict(level, level.capitalize() + " loss", reason + _above(floor))
+        reason += f" There {_too_little(nouns)} for an interval, so this may change with more."
+    return Verdict(level, level.capitalize() + " loss", reason + _above(floor, nouns))
+
+
+def _too_little(nouns: Nouns) -> str:
+    return "are too few examples" if nouns.is_example else "is too little text"
 
 
 def _share(kl: float, entropy: float) -> float:
@@ -120,11 +145,12 @@ def _rule(level: str) -> str:
     return bounds[level].replace("%", " %")
 
 
-def _above(floor: Floor | None) -> str:
+def _above(floor: Floor | None, nouns: Nouns) -> str:
     if floor is None:
         return " No noise floor was measured."
     if math.isnan(floor.difference.low):
-        return " The noise floor was measured on too little text to judge by."
+        little = _too_little(nouns).partition(" ")[2]
+        return f" The noise floor was measured on {little} to judge by."
     if floor.kl.value == 0:
         return (
             " Running the reference another way changed nothing, so there is no floor to judge by."

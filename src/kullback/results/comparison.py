@@ -80,6 +80,8 @@ class Comparison:
     by_group: tuple[Slice, ...] = ()
     floor: Floor | None = None
     """What rounding alone does, where it was measured."""
+    precision_reached: bool | None = None
+    """Whether the interval of the KL got as narrow as was asked for; None where nobody asked."""
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as a dictionary that is valid JSON, under the keys of `docs/compare.md`.
@@ -107,6 +109,7 @@ class Comparison:
             "by_class": [part.to_dict() for part in self.by_class],
             "by_group": [part.to_dict() for part in self.by_group],
             "floor": None if self.floor is None else self.floor.to_dict(),
+            "precision_reached": self.precision_reached,
             "positions": self.positions,
             "infinite_positions": self.infinite_positions,
             "documents": self.documents,
@@ -156,10 +159,11 @@ class Comparison:
         return values
 
     def __str__(self) -> str:
+        noun = "example" if self.unit == "example" else "position"
         return (
             f"KL(reference‖candidate) = {self.kl} nats per {self.unit}, same top "
             f"{'class' if self.unit == 'example' else 'token'} "
-            f"{self.same_top}, on {self.positions:,} positions of {self.documents:,} documents"
+            f"{self.same_top}, on {self.positions:,} {noun}s of {self.documents:,} documents"
         )
 
 

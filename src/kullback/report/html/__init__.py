@@ -3,7 +3,8 @@
 | module | what it makes |
 | --- | --- |
 | `positions`, `tokens` | arrays of one candidate's positions; what is shown of a token, its kind |
-| `breakdowns`, `passages` | means by group with their intervals; the runs of text that lose most |
+| `breakdowns`, `slices` | means by group with their intervals; classes and groups of a classifier |
+| `passages`, `examples` | the runs of text, or the examples, that lose most |
 | `codes`, `payload` | the positions for the page, about 30 bytes each, right to every digit |
 | `drawing`, `charts`, `figures` | drawings, and numbers as words |
 | `ranked` | several candidates beside each other: differences, sizes, the frontier |
@@ -20,8 +21,10 @@ from kullback.errors import InputError, MissingExtra
 from kullback.report.html.page import page
 from kullback.report.html.positions import positions_of, texts_of
 from kullback.report.html.ranked import Ranked, ranked
+from kullback.report.html.slices import bytes_of
 from kullback.report.html.tokens import Vocabulary, visible
 from kullback.report.html.view import View, view_of
+from kullback.report.nouns import nouns_of
 from kullback.report.whole_file import replace_file
 from kullback.results import Comparison, Floor, Ranking
 
@@ -86,21 +89,23 @@ def _report(
     except ImportError as error:
         raise MissingExtra("pyarrow", "report") from error
     order = sorted(comparisons, key=lambda name: comparisons[name].kl.value)
-    vocabulary = Vocabulary(texts_of(table), token_text)
+    nouns = nouns_of(comparisons[order[0]].unit)
+    vocabulary = Vocabulary(texts_of(table), token_text, nouns.is_example)
     each = (LARGEST - _AROUND - several.bytes) // len(order) - _AROUND_EACH
+    each -= max(map(bytes_of, comparisons.values()))
     views = [
         view_of(
             place,
             name,
             comparisons[name],
-            positions_of(table, name),
+            positions_of(table, name, nouns.is_example),
             vocabulary,
             floors.get(name),
             max(each, 1000),
         )
         for place, name in enumerate(order)
     ]
-    return page(_title(views), views, several)
+    return page(_title(views), views, several, nouns)
 
 
 def _title(views: list[View]) -> str:

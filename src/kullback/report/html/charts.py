@@ -9,11 +9,14 @@ import numpy as np
 
 from kullback.report.html.breakdowns import Group, Histogram
 from kullback.report.html.drawing import INK, MUTED, P, Q, axes_of, power
+from kullback.report.nouns import Nouns
 
 __all__ = ["calibration_chart", "distribution_chart", "place_chart"]
 
 
-def distribution_chart(found: Histogram, percentiles: dict[str, float], name: str) -> str:
+def distribution_chart(
+    found: Histogram, percentiles: dict[str, float], name: str, nouns: Nouns
+) -> str:
     """Shares of positions by KL; zeros and infinities have bars of their own beside the axis."""
     with axes_of(name) as (axes, text):
         total = found.positions
@@ -35,8 +38,8 @@ def distribution_chart(found: Histogram, percentiles: dict[str, float], name: st
             [*map(power, decades), *(label for _, label in apart)],
         )
         _percentile_lines(axes, percentiles)
-        axes.set_xlabel("KL at a position, nats")
-        axes.set_ylabel("positions, %")
+        axes.set_xlabel(f"KL per {nouns.place}, nats")
+        axes.set_ylabel(f"{nouns.places}, %")
     return text[0]
 
 
@@ -53,8 +56,8 @@ def place_chart(groups: Sequence[Group], name: str) -> str:
     return text[0]
 
 
-def calibration_chart(p: Sequence[Group], q: Sequence[Group], name: str) -> str:
-    """How often the top token came next by the probability given to it, for both sides."""
+def calibration_chart(p: Sequence[Group], q: Sequence[Group], name: str, nouns: Nouns) -> str:
+    """How often the top event was the one that came, by the probability it was given."""
     with axes_of(name) as (axes, text):
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=0.8, dashes=(4, 3))
         for groups, colour, marker, label in (
@@ -67,8 +70,8 @@ def calibration_chart(p: Sequence[Group], q: Sequence[Group], name: str) -> str:
             _whiskers(axes, x, groups, colour, 100)
         axes.set_xlim(0, 102)
         axes.set_ylim(0, 102)
-        axes.set_xlabel("probability given to the top token, %")
-        axes.set_ylabel("it came next, %")
+        axes.set_xlabel(f"probability given to the top {nouns.event}, %")
+        axes.set_ylabel(f"it is the {nouns.truth}, %" if nouns.is_example else "it came next, %")
         axes.legend(frameon=False, loc="upper left", labelcolor=INK, handlelength=1.6)
     return text[0]
 

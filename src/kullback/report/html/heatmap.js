@@ -3,6 +3,7 @@
 "use strict";
 (() => {
   const settings = JSON.parse(document.getElementById("settings").textContent);
+  const say = settings.words;
   const text = document.querySelector(".text");
   const panel = document.querySelector(".panel");
   const spoken = document.getElementById("spoken");
@@ -164,7 +165,7 @@
       if (document_ !== last) all.append(element("h3", "", data.documents[document_]));
       const stretch = element("div", "stretch");
       // What lies between two stretches was read as context and not scored.
-      if (position > 0) stretch.append(element("span", "gap", "… "));
+      if (position > 0 && !say.examples) stretch.append(element("span", "gap", "… "));
       for (let a = first; a < end; a += BLOCK) {
         const body = element("span");
         const block = {
@@ -205,6 +206,7 @@
   // One line, with the blanks at its ends visible.
   function inLine(i) {
     const shown = data.texts[i].replace(/\n/g, "");
+    if (say.examples) return shown.trim();
     return shown.replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
   }
 
@@ -224,7 +226,8 @@
 
   function row(j, i, top) {
     const made = element("tr");
-    const name = element("th", data.event[j] === data.token[i] ? "next" : "", inLine(data.event[j]));
+    const mark = say.examples ? "label" : "next";
+    const name = element("th", data.event[j] === data.token[i] ? mark : "", inLine(data.event[j]));
     name.scope = "row";
     made.append(
       name,
@@ -240,7 +243,7 @@
     const top = tops(i);
     const table = element("table");
     const heads = element("tr");
-    for (const [name, side] of [["Token", ""], ["Reference", "p"], ["Candidate", "q"], ["Adds, nats", ""]]) {
+    for (const [name, side] of [[say.event, ""], ["Reference", "p"], ["Candidate", "q"], ["Adds, nats", ""]]) {
       const head = element("th", side, name);
       head.scope = "col";
       heads.append(head);
@@ -249,28 +252,30 @@
     body.append(...events(i).map((j) => row(j, i, top)));
     table.append(element("thead"), body);
     table.tHead.append(heads);
-    const place = `${data.documents[block.document]}, chunk ${block.chunk}, position ${block.position + i - block.first}`;
+    const number = block.position + i - block.first;
+    const where = say.examples ? `example ${number}` : `chunk ${block.chunk}, position ${number}`;
+    const place = `${data.documents[block.document]}, ${where}`;
     panel.replaceChildren(
       element("span", "token", inLine(data.token[i])),
       element("p", "figures", `KL ${nats(data.kl[i])} nats`),
       element("p", "quiet", next(i)),
       table,
-      element("p", "quiet", data.flags[i] & 128 ? "Underlined: each side’s top token. They differ." : ""),
+      element("p", "quiet", data.flags[i] & 128 ? say.differ : ""),
       element("p", "quiet", place),
     );
     panel.dataset.token = i;
   }
 
   function next(i) {
-    if (data.nextP[i] === UNKNOWN) return "Which token came next is not known.";
-    return `It came next: ${percent(data.nextP[i])} in the reference, ${percent(data.nextQ[i])} in the candidate.`;
+    if (data.nextP[i] === UNKNOWN) return say.unknown;
+    return `${say.came}: ${percent(data.nextP[i])} in the reference, ${percent(data.nextQ[i])} in the candidate.`;
   }
 
   function speak(i) {
     const [p, q] = tops(i);
     const swap = data.flags[i] & 128
-      ? `Top tokens differ: reference ${inLine(data.event[p])}, ${percent(data.p[p])}; candidate ${inLine(data.event[q])}, ${percent(data.q[q])}.`
-      : `Both expect ${inLine(data.event[p])}: ${percent(data.p[p])} and ${percent(data.q[p])}.`;
+      ? `${say.tops}: reference ${inLine(data.event[p])}, ${percent(data.p[p])}; candidate ${inLine(data.event[q])}, ${percent(data.q[q])}.`
+      : `${say.both} ${inLine(data.event[p])}: ${percent(data.p[p])} and ${percent(data.q[p])}.`;
     spoken.textContent = `${inLine(data.token[i])}: KL ${nats(data.kl[i])} nats. ${swap}`;
   }
 
@@ -374,7 +379,7 @@
     data = parse(bytes);
     active = 0;
     delete panel.dataset.token;
-    panel.replaceChildren(element("p", "quiet", "Point at a token to see what both sides expected."));
+    panel.replaceChildren(element("p", "quiet", say.point));
     build();
     text.dataset.ready = number;
   }

@@ -19,6 +19,7 @@ from kullback.report.html import figures
 from kullback.report.html.passages import LENGTH
 from kullback.report.html.ranked import Ranked
 from kullback.report.html.view import HEAT, View
+from kullback.report.nouns import Nouns
 from kullback.results import Estimate
 
 __all__ = ["embedded_json", "page"]
@@ -26,8 +27,8 @@ __all__ = ["embedded_json", "page"]
 _HERE = Path(__file__).parent
 
 
-def page(title: str, views: Sequence[View], ranked: Ranked) -> str:
-    """The whole page as text.
+def page(title: str, views: Sequence[View], ranked: Ranked, nouns: Nouns) -> str:
+    """The whole page as text, in which positions are called as `nouns` says.
 
     Raises `MissingExtra` without Jinja2.
     """
@@ -41,10 +42,16 @@ def page(title: str, views: Sequence[View], ranked: Ranked) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined
     )
     script = (_HERE / "heatmap.js").read_text(encoding="utf-8")
-    settings = {"edges": HEAT, "limits": [view.limit for view in views]}
+    settings = {
+        "edges": HEAT,
+        "limits": [view.limit for view in views],
+        "words": _words(nouns),
+    }
     return environment.get_template("page.html.j2").render(
         title=title,
         candidates=[_marked(view, Markup) for view in views],
+        nouns=nouns,
+        point=_words(nouns)["point"],
         ranked=ranked,
         picture=Markup(ranked.picture),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
@@ -59,6 +66,7 @@ def page(title: str, views: Sequence[View], ranked: Ranked) -> str:
         ends=figures.ends,
         percent=figures.percent,
         ratio=_ratio,
+        accuracy=_accuracy,
         reach=_reach,
     )
 
@@ -81,6 +89,31 @@ def _marked(view: View, markup: type) -> Mapping[str, Any]:
     return {**vars(view), **view.words, **drawn}
 
 
+def _words(nouns: Nouns) -> dict[str, Any]:
+    """What the script says of a position."""
+    if nouns.is_example:
+        return {
+            "examples": True,
+            "event": "Class",
+            "came": "Its label",
+            "unknown": "Its label is not known.",
+            "point": "Point at an example to see what both sides took it for.",
+            "differ": "Underlined: each side’s top class. They differ.",
+            "tops": "Top classes differ",
+            "both": "Both take it for",
+        }
+    return {
+        "examples": False,
+        "event": "Token",
+        "came": "It came next",
+        "unknown": "Which token came next is not known.",
+        "point": "Point at a token to see what both sides expected.",
+        "differ": "Underlined: each side’s top token. They differ.",
+        "tops": "Top tokens differ",
+        "both": "Both expect",
+    }
+
+
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode("utf-8")).digest()
     return "sha256-" + base64.b64encode(digest).decode("ascii")
@@ -88,6 +121,10 @@ def _hash(script: str) -> str:
 
 def _ratio(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{estimate.value:.4f}"
+
+
+def _accuracy(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else figures.percent(estimate.value, 2)
 
 
 def _reach(value: float, scale: float) -> float:

@@ -26,6 +26,8 @@ class Positions:
     """What is shown of the name of each, by index."""
     top: TopEvents | None
     notes: tuple[str, ...] = ()
+    examples: bool = False
+    """Whether they are examples of a classifier, of which chunks are only clusters."""
 
     def __len__(self) -> int:
         return len(self.columns["token"])
@@ -38,13 +40,16 @@ class Positions:
         """True where the position before in the text is the one before in the table, [n]."""
         same = np.ones(len(self), bool)
         same[0] = False
-        for name, step in (("document_index", 0), ("chunk", 0), ("position", 1)):
+        steps = {"document_index": 0, "chunk": 0, "position": 1}
+        if self.examples:
+            del steps["chunk"]
+        for name, step in steps.items():
             same[1:] &= np.diff(self[name]) == step
         return same
 
 
-def positions_of(table: Any, candidate: str) -> Positions:
-    """The rows of `table` that belong to `candidate`.
+def positions_of(table: Any, candidate: str, examples: bool = False) -> Positions:
+    """The rows of `table` that belong to `candidate`, and are `examples` or positions of a text.
 
     Raises `InputError` where there are none, or a column is missing.
     """
@@ -63,7 +68,7 @@ def positions_of(table: Any, candidate: str) -> Positions:
         )
     order = np.lexsort((_array(mine, "position"), _array(mine, "chunk")))
     columns = {name: _array(mine, name)[order] for name in (*_WHOLE, *_REAL)}
-    return Positions(columns, _documents(mine), _top(mine, order), _notes(names))
+    return Positions(columns, _documents(mine), _top(mine, order), _notes(names), examples)
 
 
 def texts_of(table: Any) -> dict[int, str]:

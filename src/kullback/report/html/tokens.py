@@ -40,6 +40,8 @@ class Vocabulary:
 
     known: Mapping[int, str]
     token_text: Callable[[int], str] | None = None
+    apart: bool = False
+    """Whether the texts are names, which stand apart from each other."""
 
     def raw(self, token: int) -> str | None:
         """The text of a token as it is, None where nobody knows it."""
@@ -50,9 +52,9 @@ class Vocabulary:
     def shown(self, token: int) -> str:
         """What the page shows of a token: its text made visible, else its number."""
         text = self.raw(token)
-        if text is None:
-            return _UNKNOWN if token < 0 else f"#{token} "
-        return visible(text)
+        number = _UNKNOWN if token < 0 else f"#{token} "
+        shown = number if text is None else visible(text)
+        return shown.strip() + " " if self.apart else shown
 
 
 def visible(text: str) -> str:

@@ -11,11 +11,14 @@ import numpy as np
 
 from kullback.report.html import breakdowns, charts, words
 from kullback.report.html.breakdowns import Group
+from kullback.report.html.examples import worst_examples
 from kullback.report.html.figures import ends, number, percent, value
 from kullback.report.html.passages import Passage, worst_passages
 from kullback.report.html.payload import packed_within
 from kullback.report.html.positions import Positions
+from kullback.report.html.slices import slice_tables
 from kullback.report.html.tokens import KINDS, Vocabulary, kinds_of, visible
+from kullback.report.nouns import nouns_of
 from kullback.report.terminal import headline
 from kullback.report.verdict import Verdict, verdict
 from kullback.results import PERCENTILES, Comparison, Floor
@@ -52,14 +55,16 @@ def view_of(
 ) -> View:
     """The view of the candidate `name`, whose payload has at most `limit` characters."""
     by, confidence = comparison.clustered_by, comparison.confidence
+    nouns = nouns_of(comparison.unit)
     payload = packed_within(positions, vocabulary, limit)
     spread = breakdowns.histogram(positions["kl"])
-    places = breakdowns.by_place(positions, by, confidence)
+    # Examples stand in no order, so that there is nothing before them to have read.
+    places = [] if nouns.is_example else breakdowns.by_place(positions, by, confidence)
     sides = {side: breakdowns.calibration(positions, side, by, confidence) for side in "pq"}
     groups = {
         "by_confidence": _confidence(comparison),
-        "by_kind": _kinds(positions, vocabulary, by, confidence),
-        "by_document": breakdowns.by_document(positions, confidence)[:_DOCUMENTS],
+        "by_kind": [] if nouns.is_example else _kinds(positions, vocabulary, by, confidence),
+        "by_document": _documents(positions, confidence),
     }
     drawn = f"chart-{number_of}"
     return View(
@@ -68,12 +73,13 @@ def view_of(
         verdict=verdict(comparison, floor),
         headline=headline(comparison),
         payload=payload.text,
-        limit=words.limit_note(payload.positions, len(positions)),
+        limit=words.limit_note(payload.positions, len(positions), nouns),
         words={
             "confidence": f"{100 * confidence:.6g} %",
-            "summary": words.summary(comparison),
-            "means": words.means(comparison),
-            "spread_note": words.spread_note(spread),
+            "summary": words.summary(comparison, nouns),
+            "means": words.means(comparison, floor, nouns),
+            "slices": slice_tables(comparison, nouns.places),
+            "spread_note": words.spread_note(spread, nouns),
             "percentiles": [
                 (words.percentile(key), number(comparison.percentiles[key])) for key in PERCENTILES
             ],
@@ -84,17 +90,21 @@ def view_of(
             ],
             "calibrated": bool(sides["p"]),
             "calibration_rows": words.calibration_rows(sides),
-            "document_note": words.document_note(len(positions.documents), groups["by_document"]),
-            **_passages(positions, vocabulary, payload.positions),
+            "document_note": words.document_note(
+                len(positions.documents), groups["by_document"], nouns
+            ),
+            **_worst(positions, vocabulary, payload.positions),
             "notes": words.notes(comparison, positions),
             "provenance": words.provenance(comparison.provenance),
         },
         drawings={
             "distribution": charts.distribution_chart(
-                spread, dict(comparison.percentiles), f"{drawn}-spread"
+                spread, dict(comparison.percentiles), f"{drawn}-spread", nouns
             ),
-            "place": charts.place_chart(places, f"{drawn}-place"),
-            "calibration": charts.calibration_chart(sides["p"], sides["q"], f"{drawn}-calibration"),
+            "place": charts.place_chart(places, f"{drawn}-place") if places else "",
+            "calibration": charts.calibration_chart(
+                sides["p"], sides["q"], f"{drawn}-calibration", nouns
+            ),
         },
     )
 
@@ -115,12 +125,27 @@ def _kinds(positions: Positions, vocabulary: Vocabulary, by: str, confidence: fl
     return breakdowns.by_kind(positions, np.where(known, kinds, -1), KINDS, by, confidence)
 
 
+def _documents(positions: Positions, confidence: float) -> list[Group]:
+    """Those with the largest mean; none where all examples are of one file."""
+    if positions.examples and len(positions.documents) == 1:
+        return []
+    return breakdowns.by_document(positions, confidence)[:_DOCUMENTS]
+
+
 def _scale(groups: Sequence[Group]) -> float:
     """What a whole bar stands for: the largest mean, or its interval's end if not far beyond."""
     values = [g.mean.value for g in groups if math.isfinite(g.mean.value)]
     highs = [g.mean.high for g in groups if math.isfinite(g.mean.high)]
     largest = max(values, default=0.0)
     return max(largest, min(max(highs, default=0.0), 2 * largest))
+
+
+def _worst(positions: Positions, vocabulary: Vocabulary, shown: int) -> dict[str, Any]:
+    """The worst passages of a text, or the worst examples of a classifier."""
+    if positions.examples:
+        found = worst_examples(positions, vocabulary, shown)
+        return {"examples": found, "passages": [], "passage_share": ""}
+    return {"examples": [], **_passages(positions, vocabulary, shown)}
 
 
 def _passages(positions: Positions, vocabulary: Vocabulary, shown: int) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from kullback.report.html.breakdowns import Group, Histogram
 from kullback.report.html.figures import ends, number, percent, value
 from kullback.report.html.positions import Positions
 from kullback.report.html.tokens import in_full, visible
-from kullback.results import Comparison, Estimate
+from kullback.report.nouns import Nouns
+from kullback.results import Comparison, Estimate, Floor
 
 __all__ = [
     "calibration_rows",
@@ -26,23 +27,26 @@ __all__ = [
 ]
 
 
-def summary(comparison: Comparison) -> list[dict[str, str]]:
+def summary(comparison: Comparison, nouns: Nouns) -> list[dict[str, str]]:
     """The few numbers that stand below the headline."""
-    ratio = comparison.perplexity_ratio
+    ratio, accuracy = comparison.perplexity_ratio, comparison.accuracy_difference
     keys = [
-        ("KL per token, nats", value(comparison.kl), ends(comparison.kl)),
+        (f"KL per {nouns.unit}, nats", value(comparison.kl), ends(comparison.kl)),
         (
-            "Same top token",
+            f"Same top {nouns.event}",
             percent(comparison.same_top.value, 2),
             percents(comparison.same_top),
         ),
         (
-            "Largest at 1 % of positions",
+            f"Largest at 1 % of {nouns.places}",
             f"≥ {number(comparison.percentiles['p99'])}",
             f"nats; the median is {number(comparison.percentiles['p50'])}",
         ),
     ]
-    if ratio is not None:
+    if accuracy is not None:
+        points = f"{'+' if accuracy.value > 0 else ''}{value(accuracy, 100)} points"
+        keys.insert(2, ("Accuracy, difference", points, ends(accuracy, 100)))
+    elif ratio is not None:
         keys.insert(2, ("Perplexity ratio", f"{ratio.value:.4f}", _ratio_ends(ratio)))
     return [{"name": n, "value": v, "more": m or "no interval"} for n, v, m in keys]
 
@@ -58,32 +62,47 @@ def _ratio_ends(ratio: Estimate) -> str:
     return "" if math.isnan(ratio.low) else f"[{ratio.low:.4f}, {ratio.high:.4f}]"
 
 
-def means(comparison: Comparison) -> list[dict[str, str]]:
+def means(comparison: Comparison, floor: Floor | None, nouns: Nouns) -> list[dict[str, str]]:
     """Every mean of the comparison, as rows."""
+    accuracies: list[tuple[str, Estimate | None]] = [
+        ("Accuracy of the reference, share", comparison.accuracy_reference),
+        ("Accuracy of the candidate, share", comparison.accuracy_candidate),
+        ("Accuracy, difference, paired", comparison.accuracy_difference),
+    ]
+    noise: list[tuple[str, Estimate | None]] = (
+        []
+        if floor is None
+        else [
+            ("Noise floor, KL, nats", floor.kl),
+            ("KL less the noise floor, nats", floor.difference),
+        ]
+    )
     rows: list[tuple[str, Estimate | None]] = [
         ("KL(reference‖candidate), nats", comparison.kl),
         ("KL(candidate‖reference), nats", comparison.reverse_kl),
         ("Jensen-Shannon divergence, nats", comparison.js),
         ("Total variation", comparison.total_variation),
-        ("Same top token, share", comparison.same_top),
-        ("Δp of the next token, mean", comparison.delta_p),
-        ("Δp of the next token, RMS", comparison.delta_p_rms),
+        (f"Same top {nouns.event}, share", comparison.same_top),
+        *(accuracies if nouns.is_example else ()),
+        (f"Δp of the {nouns.truth}, mean", comparison.delta_p),
+        (f"Δp of the {nouns.truth}, RMS", comparison.delta_p_rms),
         ("Perplexity of the reference", comparison.perplexity_reference),
         ("Perplexity of the candidate", comparison.perplexity_candidate),
         ("Perplexity ratio, paired", comparison.perplexity_ratio),
         ("Entropy of the reference, nats", comparison.entropy_p),
         ("Entropy of the candidate, nats", comparison.entropy_q),
+        *noise,
         *((visible(name.replace("_", " ")), mean) for name, mean in comparison.columns.items()),
     ]
     return [
-        {"name": name, "value": "–", "interval": "next token unknown"}
+        {"name": name, "value": "–", "interval": f"{nouns.truth} unknown"}
         if estimate is None
         else {"name": name, "value": value(estimate), "interval": ends(estimate)}
         for name, estimate in rows
     ]
 
 
-def spread_note(spread: Histogram) -> str:
+def spread_note(spread: Histogram, nouns: Nouns) -> str:
     """What the distribution shows, and what stands apart in it."""
     apart = [
         f"{count:,} {words}"
@@ -95,19 +114,20 @@ def spread_note(spread: Histogram) -> str:
         if count
     ]
     more = f" {' and '.join(apart)}, drawn in grey.".replace(" and ", ", ", len(apart) - 2)
-    note = f"Positions by their KL, {spread.positions:,} in all; lines mark percentiles."
+    whose = f"{nouns.places.capitalize()} by their KL, {spread.positions:,} in all"
+    note = f"{whose}; lines mark percentiles."
     return note + (more if apart else "")
 
 
-def document_note(count: int, shown: Sequence[Group]) -> str:
+def document_note(count: int, shown: Sequence[Group], nouns: Nouns) -> str:
     """Which documents are shown, and whether with intervals."""
     which = "The documents" if count <= len(shown) else f"The {len(shown)} of {count:,} documents"
     bare = any(math.isnan(group.mean.low) for group in shown)
-    return (
-        f"{which} with the largest mean KL first."
-        if not bare
-        else f"{which} with the largest mean KL first. Below five chunks there is no interval."
-    )
+    told = f"{which} with the largest mean KL first."
+    if not bare:
+        return told
+    few = "A document by itself has no" if nouns.is_example else "Below five chunks there is no"
+    return f"{told} {few} interval."
 
 
 def percentile(key: str) -> str:
@@ -115,12 +135,12 @@ def percentile(key: str) -> str:
     return key if key in ("min", "max") else key.removeprefix("p").replace("_", ".") + " %"
 
 
-def limit_note(shown: int, total: int) -> str:
+def limit_note(shown: int, total: int, nouns: Nouns) -> str:
     """How much of the text is there."""
     if shown == total:
-        return f"{total:,} positions."
+        return f"{nouns.count(total)}."
     return (
-        f"The first {shown:,} of {total:,} positions, so that this file stays small. Everything "
+        f"The first {shown:,} of {nouns.count(total)}, so that this file stays small. Everything "
         "above is about all of them."
     )
 

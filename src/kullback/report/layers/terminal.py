@@ -15,6 +15,7 @@ from rich.text import Text
 
 from kullback.compare.layers.record import Effect, LayerEffects
 from kullback.report.layout import Fitting, table_of
+from kullback.report.printable import printable
 from kullback.results import Estimate
 
 __all__ = ["cells", "costs", "headline", "notes", "print_layers", "render"]
@@ -33,7 +34,7 @@ def render(effects: LayerEffects, *, bits: bool = False, top: int | None = 15) -
     """The report as a Rich renderable."""
     unit, scale = ("bits", 1 / math.log(2)) if bits else ("nats", 1.0)
     parts: list[RenderableType] = [
-        Text(headline(effects, bits=bits), style="bold"),
+        Text(printable(headline(effects, bits=bits)), style="bold"),
         "",
         Fitting(_ranking(effects, unit, scale, top)),
         "",
@@ -119,7 +120,7 @@ def _ranking(effects: LayerEffects, unit: str, scale: float, top: int | None) ->
         table.add_column("repaired, saves", justify="right")
     for place, effect in enumerate(shown, start=1):
         value, interval = cells(effect.kl, scale)
-        row = [f"{place}", escape(effect.name), _size(effect.weights), value]
+        row = [f"{place}", escape(printable(effect.name)), _size(effect.weights), value]
         row.append(escape(interval) or "none")
         table.add_row(*row, *([_saved(effect, scale)] if without else []))
     return table
@@ -158,12 +159,13 @@ def _by_layer(effects: LayerEffects, unit: str, scale: float) -> Table:
         total = sum(row.values())
         length = round(_BAR * total / most) if 0 < most < math.inf else 0
         numbers = [_short(row[kind]) if kind in row else "" for kind in kinds]
-        table.add_row(escape(place), *numbers, _short(total), "▇" * length)
+        table.add_row(escape(printable(place)), *numbers, _short(total), "▇" * length)
     return table
 
 
 def _list(sentences: list[str]) -> Table:
     grid = Table.grid(padding=(0, 1, 0, 0))
     for sentence in sentences:
-        grid.add_row("•", Text(sentence[:1].upper() + sentence[1:].rstrip(".") + "."))
+        told = sentence[:1].upper() + sentence[1:].rstrip(".") + "."
+        grid.add_row("•", Text(printable(told)))
     return grid
