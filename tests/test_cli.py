@@ -334,7 +334,7 @@ def test_logs_give_an_interval(tmp_path: Path) -> None:
     names = [tmp_path / "p.jsonl", tmp_path / "q.jsonl"]
     result = run("compare", *names, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
-    assert "nothing bounds the loss from above" in " ".join(result.stdout.split())
+    assert "othing bounds the KL from above" in " ".join(result.stdout.split())
     assert json.loads((tmp_path / "out.json").read_text())["kl"]["high"] in ("inf", None)
     for unused in (("--context", "64"), ("--warmup", "0"), ("--seed", "3"), ("--floor",)):
         refused = run("compare", *names, *unused)

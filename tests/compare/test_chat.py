@@ -70,13 +70,15 @@ def texts(side: HuggingFaceModel, windows: Windows) -> list[tuple[str, str]]:
 
 def turns(template: str, path: Path) -> list[str]:
     side = model(template=template)
-    return [turn for _, turn in texts(side, windows_of_chat(side, [side], path))]
+    return [
+        turn for _, turn in texts(side, windows_of_chat(side, [side], read_conversations(path)))
+    ]
 
 
 def test_each_turn_of_the_assistant_is_a_window_and_nothing_else_counts(write: Any) -> None:
     side = model()
     path = write({"messages": TALK}, TALK[:2])
-    windows = windows_of_chat(side, [model(1)], path)
+    windows = windows_of_chat(side, [model(1)], read_conversations(path))
     first = SYSTEM + "[begin]user\none?[end]\n[begin]assistant\n"
     second = first + "1[end]\n[begin]user\ntwo?[end]\n[begin]assistant\n"
     # The newline after [end] is the template's, not the assistant's.
@@ -95,7 +97,7 @@ def test_each_turn_of_the_assistant_is_a_window_and_nothing_else_counts(write: A
 
 def test_the_divergence_is_that_of_the_assistants_tokens(write: Any) -> None:
     p, q = model(0), model(1)
-    windows = windows_of_chat(p, [q], write(TALK))
+    windows = windows_of_chat(p, [q], read_conversations(write(TALK)))
     found = {
         (int(c), int(k)): (float(kl), int(t))
         for batch in read_positions(p, q, windows, events=104)
@@ -158,32 +160,34 @@ def test_a_template_that_takes_back_its_prompt_has_to_mark_the_turns(write: Any)
     path = write(TALK)
     side = model(template=thinking)
     with pytest.raises(ComparisonError, match=r"message 2.*ask for the turn.*\{% generation %\}"):
-        windows_of_chat(side, [side], path)
+        windows_of_chat(side, [side], read_conversations(path))
     marked = thinking.replace(
         "{{ m.content }}[end]\n",
         "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}[end]{% endgeneration %}"
         "{% else %}{{ m.content }}[end]{% endif %}{{ '\\n' }}",
     )
     side = model(template=marked)
-    windows = windows_of_chat(side, [side], path)
-    assert texts(side, windows) == texts(model(), windows_of_chat(model(), [model()], path))
+    windows = windows_of_chat(side, [side], read_conversations(path))
+    assert texts(side, windows) == texts(
+        model(), windows_of_chat(model(), [model()], read_conversations(path))
+    )
     pieces = marked.replace(
         "{{ m.content }}[end]{% endgen",
         "{{ m.content }}{% endgeneration %}b{% generation %}c{% endgen",
     )
     side = model(template=pieces)
     with pytest.raises(ComparisonError, match="marks 2 pieces as the assistant's, and 0 without"):
-        windows_of_chat(side, [side], path)
+        windows_of_chat(side, [side], read_conversations(path))
 
 
 def test_turns_that_are_too_long_or_answer_nothing_are_left_out_and_counted(write: Any) -> None:
     side = model()
     lines = write(TALK, [TALK[1]], TALK[:1])
-    sizes = [len(w.tokens) for w in windows_of_chat(side, [side], lines).items]
+    sizes = [len(w.tokens) for w in windows_of_chat(side, [side], read_conversations(lines)).items]
     assert len(sizes) == 2
-    windows = windows_of_chat(side, [side], lines, context=sizes[1])
+    windows = windows_of_chat(side, [side], read_conversations(lines), context=sizes[1])
     assert len(windows.items) == 2
-    windows = windows_of_chat(side, [side], lines, context=sizes[1] - 1)
+    windows = windows_of_chat(side, [side], read_conversations(lines), context=sizes[1] - 1)
     assert [len(w.tokens) for w in windows.items] == sizes[:1]
     assert windows.notes[1:] == [
         "1 of 3 conversations have no assistant's turn",
@@ -194,18 +198,18 @@ def test_turns_that_are_too_long_or_answer_nothing_are_left_out_and_counted(writ
     with pytest.raises(
         TextError, match=r"no turn of .* can be scored: .*2 of 3 turns end beyond 9"
     ):
-        windows_of_chat(side, [side], lines, context=9)
+        windows_of_chat(side, [side], read_conversations(lines), context=9)
     narrow = model(max_position_embeddings=sizes[0])
-    assert len(windows_of_chat(side, [narrow], lines).items) == 1
+    assert len(windows_of_chat(side, [narrow], read_conversations(lines)).items) == 1
     with pytest.raises(InputError, match=f"context={sizes[1]} is longer than the {sizes[0]} pos"):
-        windows_of_chat(side, [narrow], lines, context=sizes[1])
+        windows_of_chat(side, [narrow], read_conversations(lines), context=sizes[1])
     with pytest.raises(InputError, match="context=1"):
-        windows_of_chat(side, [side], lines, context=1)
+        windows_of_chat(side, [side], read_conversations(lines), context=1)
 
 
 def test_max_tokens_keeps_whole_turns(write: Any) -> None:
     side = model()
-    windows = windows_of_chat(side, [side], write(TALK, TALK))
+    windows = windows_of_chat(side, [side], read_conversations(write(TALK, TALK)))
     assert len(first_tokens(windows, len(windows.items[0].tokens)).items) == 1
 
 
@@ -213,13 +217,13 @@ def test_sides_that_write_different_tokens_are_refused(write: Any) -> None:
     p, path = model(), write(TALK)
     other = model(template=PLAIN.replace("Be brief", "Be kind"))
     with pytest.raises(TokenizerMismatch, match=r"token 11 is 'b' in .* and 'k' in .*tokenizer="):
-        windows_of_chat(p, [model(1), other], path)
+        windows_of_chat(p, [model(1), other], read_conversations(path))
     whole = model(template=PLAIN.replace("[begin]assistant\n{% endif", "[begin]{% endif"))
     with pytest.raises(TokenizerMismatch, match=r"the turn is tokens \d+ to"):
-        windows_of_chat(p, [whole], path)
+        windows_of_chat(p, [whole], read_conversations(path))
     swapped = from_loaded(p.model, chat_tokenizer(characters=string.printable[::-1]))
     with pytest.raises(TokenizerMismatch, match="the tokenisers differ in"):
-        windows_of_chat(p, [swapped], path)
+        windows_of_chat(p, [swapped], read_conversations(path))
 
 
 def test_what_a_template_refuses_or_drops_is_an_error_of_the_line(write: Any) -> None:
@@ -244,7 +248,7 @@ def test_tools_and_their_calls_reach_the_template(write: Any) -> None:
     call = {"role": "assistant", "content": None, "tool_calls": ["f()"]}
     line = {"messages": [TALK[0], call], "tools": [{"name": "f"}]}
     side = model(template=template)
-    windows = windows_of_chat(side, [side], write(line))
+    windows = windows_of_chat(side, [side], read_conversations(write(line)))
     assert texts(side, windows) == [("1[begin]one?[end]\n[begin]", "<f()>[end]")]
 
 
@@ -302,7 +306,9 @@ def test_the_template_of_a_real_model(write: Any) -> None:
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     side = from_loaded(random_llama(vocab_size=len(tokenizer)), tokenizer)
     file = write(TALK)
-    windows = windows_of_chat(side, [from_loaded(side.model, copy.deepcopy(tokenizer))], file)
+    windows = windows_of_chat(
+        side, [from_loaded(side.model, copy.deepcopy(tokenizer))], read_conversations(file)
+    )
     turns = [tokenizer.decode(window.targets) for window in windows.items]
     assert turns == ["1<|im_end|>", "It is 2.<|im_end|>"]
     before = tokenizer.decode(windows.items[0].tokens[: windows.items[0].first_position])
@@ -317,7 +323,7 @@ def test_the_template_of_a_real_model(write: Any) -> None:
 def test_compare_counts_the_assistants_tokens(write: Any, tmp_path: Path) -> None:
     p, q, path = model(), model(1), write({"messages": TALK}, TALK[:2])
     found = compare(p, q, chat=path)
-    windows = windows_of_chat(p, [q], path)
+    windows = windows_of_chat(p, [q], read_conversations(path))
     parts = list(read_positions(p, q, windows, events=104))
     kl = np.concatenate([part.statistics["kl"] for part in parts])
     assert found.positions == windows.scored == len(kl)

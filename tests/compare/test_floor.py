@@ -72,7 +72,7 @@ def test_candidates_that_run_alike_share_a_floor(make_model: MakeModel) -> None:
     assert all("noise floor" in comparison.notes[-1] for comparison in found.comparisons.values())
     short = compared(p, make_model(seed=1), max_tokens=100)
     assert "noise floor" in short.notes[-1]
-    assert sum("max_tokens" in note for note in short.notes) == 1
+    assert sum("was ended after 100" in note for note in short.notes) == 1
 
 
 def test_what_was_left_on_disk_has_no_floor(tmp_path) -> None:

@@ -90,3 +90,18 @@ def test_an_infinity_is_last_and_two_have_no_difference() -> None:
     assert by_pair["a", "x"].kl.value == math.inf
     assert math.isnan(by_pair["x", "y"].kl.value)
     assert not by_pair["x", "y"].distinguishable
+
+
+def test_a_note_that_is_not_true_of_all_says_whose_it_is(make_model: MakeModel) -> None:
+    p, sides = make_model(), [make_model(seed=seed) for seed in (1, 2, 3)]
+    notes = (["of all", "of two"], ["of all", "of two"], ["of all", "of one"])
+    named = [
+        replace(side, name=name, notes=list(said))
+        for name, side, said in zip("abc", sides, notes, strict=True)
+    ]
+    found = compare(p, named, text=[TEXT, TEXT[40:]], context=32, warmup=8)
+    told = {name: set(comparison.notes) for name, comparison in found.comparisons.items()}
+    assert told["a"] == told["b"] >= {"of all", "For a, b: of two"}
+    assert told["c"] >= {"of all", "For c: of one"}
+    # Those of the text are of all.
+    assert any(note.startswith("Intervals are clustered") for note in told["a"] & told["c"])

@@ -85,5 +85,7 @@ def test_documents_that_max_tokens_does_not_reach_are_not_of_the_text() -> None:
     kept = first_tokens(windows, 10)
     assert kept.documents == ["a", "b"]
     assert [w.document for w in kept.items] == [1, 1]
-    assert kept.notes[-1] == "max_tokens=10 ends the text before 2 of its documents"
+    assert kept.notes[-1] == (
+        "the text was ended after 10 tokens, as asked for, before 2 of its documents"
+    )
     assert (kept.context, kept.warmup) == (5, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 from kullback.cli.incomplete import is_log, run_incomplete
+from kullback.cli.limit import check_limit, failures, failures_of_logs
 from kullback.cli.options import (
     Batch,
     Bits,
@@ -25,6 +25,7 @@ from kullback.cli.options import (
     Unit,
     Warmup,
 )
+from kullback.cli.out import check_out
 
 if TYPE_CHECKING:
     from kullback.results import Comparison, Ranking
@@ -151,7 +152,7 @@ def compare(
     """
     candidates = candidates or []
     _check_sides(candidates, quantize)
-    _check_limit(fail_above)
+    check_limit(fail_above)
     options = {
         "text": text or None,
         "documents": None if documents is None else documents.value,
@@ -173,22 +174,16 @@ def compare(
     logged = {"rounding": rounding, "vocabulary": vocabulary, "log_prob_floor": log_prob_floor}
     with exit_codes():
         if any(is_log(side) for side in (reference, *candidates)):
-            if fail_above is not None:
-                refuse("a log gives an interval, which --fail-above cannot judge: leave it out")
-            run_incomplete(reference, candidates, options, logged, json_file, bits)
-            return
-        _check_logged(logged)
-        result = _run(reference, candidates, options, json_file, bits)
-    failed = [] if fail_above is None or result is None else _above(result, fail_above)
+            found = run_incomplete(reference, candidates, options, logged, json_file, bits)
+            failed = [] if fail_above is None else failures_of_logs(found, fail_above)
+        else:
+            _check_logged(logged)
+            result = _run(reference, candidates, options, json_file, bits)
+            failed = [] if fail_above is None or result is None else failures(result, fail_above)
     for verdict in failed:
         typer.echo(verdict, err=True)
     if failed:
         raise typer.Exit(1)
-
-
-def _check_limit(fail_above: float | None) -> None:
-    if fail_above is not None and math.isnan(fail_above):
-        refuse("--fail-above nan is no limit: give a number of nats, such as 0.05")
 
 
 def _check_sides(candidates: list[str], quantize: Quantization | None) -> None:
@@ -222,13 +217,12 @@ def _run(
 
     from kullback.compare import compare
     from kullback.compare.processes import group
-    from kullback.report.json_file import check_writable
     from kullback.report.terminal import progress_bar
 
     candidate = candidates if len(candidates) > 1 else candidates[0] if candidates else None
     with group() as processes:
-        if json_file is not None and processes.is_first:
-            check_writable(json_file)
+        if processes.is_first:
+            _check_files(json_file, options["out"])
         with progress_bar(Console(stderr=True, quiet=not processes.is_first)) as progress:
             result = compare(
                 reference, candidate, progress=progress, processes=processes, **options
@@ -237,6 +231,15 @@ def _run(
             return None
         _show(result, options["out"], json_file, bits)
     return result
+
+
+def _check_files(json_file: Path | None, out: Path | None) -> None:
+    from kullback.report.json_file import check_writable
+
+    if json_file is not None:
+        check_writable(json_file)
+    if out is not None:
+        check_out(out)
 
 
 def _show(
@@ -259,27 +262,3 @@ def _show(
         write_json(result, json_file)
     if out is not None:
         write_folder(result, out)
-
-
-def _above(result: Comparison | Ranking, limit: float) -> list[str]:
-    """Why the run fails, for every candidate above `limit` nats."""
-    from kullback.results import Comparison
-
-    if isinstance(result, Comparison):
-        return [] if result.kl.value <= limit else [f"Failed: {_verdict(result, limit)}"]
-    return [
-        f"Failed, {name}: {_verdict(found, limit)}"
-        for name, found in result.comparisons.items()
-        if not found.kl.value <= limit
-    ]
-
-
-def _verdict(result: Comparison, limit: float) -> str:
-    kl = result.kl
-    if kl.low > limit:
-        sure = "and so is its whole interval"
-    elif kl.low <= limit:
-        sure = f"but its interval [{kl.low:.4g}, {kl.high:.4g}] reaches below: more text would tell"
-    else:
-        sure = "and there is too little text for an interval"
-    return f"the mean KL of {kl.value:.4g} nats is above {limit:g}, {sure}."

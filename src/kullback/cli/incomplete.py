@@ -34,8 +34,13 @@ def run_incomplete(
     from kullback.report.json_file import check_writable, write_json
     from kullback.report.terminal import progress_bar
 
-    if len(candidates) != 1:
-        refuse("a log of log-probabilities is compared with one candidate: give one")
+    if not candidates:
+        refuse("a log of log-probabilities is no model to quantise: give a CANDIDATE")
+    if len(candidates) > 1:
+        refuse(
+            f"a log of log-probabilities is compared with one candidate, and {len(candidates)} "
+            "were given: compare them with it one by one"
+        )
     kept = {name: options.pop(name) for name in ("device", "dtype", "confidence")}
     # A seed of 0 is the default.
     options["seed"] = options["seed"] or None
@@ -50,7 +55,8 @@ def run_incomplete(
         known["floor"] = known.pop("log_prob_floor")
     with progress_bar(Console(stderr=True)) as progress:
         result = compare_incomplete(reference, candidates[0], progress=progress, **kept, **known)
+    # On the screen first: a file that cannot be written takes nothing from who has waited.
+    print_incomplete(result, Console(), bits=bits)
     if json_file is not None:
         write_json(result, json_file)
-    print_incomplete(result, Console(), bits=bits)
     return result

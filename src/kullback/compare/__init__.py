@@ -106,6 +106,7 @@ def compare(
         >>> compare(folder / "p.npy", folder / "q.npy").kl.value
         0.0
     """
+    from kullback.compare.beforehand import read_beforehand
     from kullback.compare.floor import floor_sides, with_floors
     from kullback.compare.intervals import check_confidence
     from kullback.compare.labelled import shared_slices, with_slices
@@ -113,8 +114,9 @@ def compare(
     from kullback.compare.processes import Processes
     from kullback.compare.readers.placement import pick_device, pick_dtype
     from kullback.compare.run import seeded
-    from kullback.compare.sides import chat_windows, open_sides, windows_for
+    from kullback.compare.sides import open_sides, windows_for
     from kullback.compare.stopping import shuffled
+    from kullback.compare.store import check_folder
     from kullback.compare.summary import comparisons_of
 
     check_confidence(confidence)
@@ -122,18 +124,18 @@ def compare(
     processes = processes or Processes()
     device = processes.device(device)
     stopping = _stopping(precision, confidence, processes)
+    cutting = {"documents": documents, "context": context, "warmup": warmup}
+    # What can be wrong without a model is told before one is loaded.
+    read = read_beforehand(reference, text, chat, cutting, as_llama_cpp)
+    if out is not None and processes.is_first:
+        check_folder(Path(out))
     given = candidate if isinstance(candidate, list) else [candidate] * (candidate is not None)
     with seeded(seed, pick_device(device)):
         options = {"tokenizer": tokenizer, "device": device, "dtype": dtype}
         p, candidates = open_sides(reference, given, quantize, options)
-        cutting = {"documents": documents, "context": context, "warmup": warmup}
         # Labels that disagree are told as such, before they are as tokens that do.
         slices = shared_slices(p, candidates)
-        if chat is None:
-            windows = windows_for(p, candidates, text, cutting, max_tokens, as_llama_cpp)
-        else:
-            refused = {"text": text, "as_llama_cpp": as_llama_cpp or None, **cutting}
-            windows = chat_windows(p, candidates, Path(chat), refused, max_tokens)
+        windows = windows_for(p, candidates, read, cutting, max_tokens, as_llama_cpp)
         windows = with_slices(windows, slices)
         if stopping is not None:
             windows = shuffled(windows, seed)
@@ -173,10 +175,11 @@ def _ranking(
     provenances: Mapping[str, Any],
     confidence: float,
 ) -> Ranking:
+    from kullback.compare.notes import with_names
     from kullback.compare.ranking import ranking_from
 
     sizes = {name: provenances[name]["candidate"].get("bytes") for name in comparisons}
-    return ranking_from(comparisons, found, sizes, confidence=confidence)
+    return ranking_from(with_names(comparisons), found, sizes, confidence=confidence)
 
 
 def _kind_of_documents(p: Source, documents: str | None, chat: str | Path | None) -> str | None:

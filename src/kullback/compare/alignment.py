@@ -7,11 +7,13 @@ way in which two sides can fail to line up is refused here, with what differs an
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from kullback.compare.documents import Document, Splitting, Text, read_documents
+from kullback.compare.beforehand import Cut
+from kullback.compare.documents import Document
 from kullback.compare.readers import Source
 from kullback.compare.readers.hugging_face import HuggingFaceModel, beginning_of_sequence, tokenize
 from kullback.compare.readers.recorded import RecordedReference, same_tokenizer
@@ -36,18 +38,13 @@ __all__ = [
 def windows_of_text(
     reference: Source,
     candidate: Source,
-    text: Text | None,
-    splitting: Splitting,
-    *,
-    context: int,
-    warmup: int,
-    as_llama_cpp: bool,
+    documents: Sequence[Document] | None,
+    sizes: Cut,
 ) -> Windows:
-    """The windows of `text` under the reference's tokeniser, which must be the candidate's too.
+    """The windows of a text under the reference's tokeniser, which must be the candidate's too.
 
     Raises `TokenizerMismatch` where the tokenisers or what they make of the text differ,
-    `InputError` where `context` is longer than a model can read or llama.cpp's convention is
-    asked for with documents that are not whole files, and `TextError` without a text.
+    `InputError` where the context is longer than a model can read, and `TextError` without a text.
     """
     assert isinstance(reference, HuggingFaceModel)
     if not isinstance(candidate, HuggingFaceModel):
@@ -56,17 +53,11 @@ def windows_of_text(
             "file: a file fixes the tokens, so it must be the reference; swap the two and read "
             "reverse_kl, or save the other side as well"
         )
-    if text is None:
+    if documents is None:
         raise TextError("two models need a text to be compared on: give one with --text")
-    if as_llama_cpp and splitting != "files":
-        raise InputError(
-            f"documents={splitting!r} does not go with as_llama_cpp: llama.cpp reads a whole text "
-            "as one stream, and what stands between documents is part of it; leave it out"
-        )
     for side in (reference, candidate):
-        check_context(side, context)
-    documents = read_documents(text, splitting)
-    if as_llama_cpp:
+        check_context(side, sizes.context)
+    if sizes.as_llama_cpp:
         joined = "".join(document.text for document in documents)
         documents = [Document(" + ".join(document.name for document in documents), joined)]
     ids = [tokenize(reference.tokenizer, document.text) for document in documents]
@@ -78,10 +69,10 @@ def windows_of_text(
             theirs = tokenize(candidate.tokenizer, document.text)
             _check_stream(mine, theirs, f"document {document.name!r}")
     names = [document.name for document in documents]
-    if as_llama_cpp:
+    if sizes.as_llama_cpp:
         stream = ids[0] if bos is None else np.concatenate([[bos], ids[0]])
-        return cut_as_llama_cpp(stream, names[0], context=context, bos=bos)
-    return cut(ids, names, context=context, warmup=warmup, bos=bos)
+        return cut_as_llama_cpp(stream, names[0], context=sizes.context, bos=bos)
+    return cut(ids, names, context=sizes.context, warmup=sizes.warmup, bos=bos)
 
 
 def check_context(side: HuggingFaceModel, context: int) -> None:

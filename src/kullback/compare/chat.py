@@ -8,13 +8,12 @@ ends its turn. A conversation is a document, so that intervals take conversation
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from kullback.compare.alignment import check_context, check_vocabularies
 from kullback.compare.chat_template import ChatTemplate, Turn
-from kullback.compare.conversations import Conversation, read_conversations
+from kullback.compare.conversations import Conversation
 from kullback.compare.readers.hugging_face import HuggingFaceModel
 from kullback.compare.windows import Window, Windows
 from kullback.errors import InputError, TextError, TokenizerMismatch
@@ -25,17 +24,17 @@ __all__ = ["windows_of_chat"]
 def windows_of_chat(
     reference: HuggingFaceModel,
     candidates: Sequence[HuggingFaceModel],
-    path: str | Path,
+    conversations: Sequence[Conversation],
     *,
     context: int | None = None,
 ) -> Windows:
-    """The assistant's turns in a file of conversations, a window each, for `reference` and all.
+    """The assistant's turns in `conversations`, a window each, for `reference` and all others.
 
     A window holds the conversation up to the end of the turn. One longer than `context` tokens
     (None: than the models can read) is left out whole and counted in the notes, as is a turn that
     opens a conversation and so answers nothing.
 
-    Raises `TextError` where the file holds no turn, `ComparisonError` where a model has no chat
+    Raises `TextError` where no turn can be scored, `ComparisonError` where a model has no chat
     template or it does not tell the turn's tokens, `TokenizerMismatch` where the sides do not read
     the same tokens, and `InputError` where `context` is longer than a model can read.
     """
@@ -43,7 +42,6 @@ def windows_of_chat(
     templates = [ChatTemplate.of(side) for side in (reference, *candidates)]
     for candidate in candidates:
         check_vocabularies(reference, candidate)
-    conversations = read_conversations(path)
     items: list[Window] = []
     offset, opening, too_long = 0, 0, 0
     for document, conversation in enumerate(conversations):
@@ -60,7 +58,8 @@ def windows_of_chat(
     notes = _notes(conversations, opening, too_long, longest)
     if not items:
         reasons = "; ".join(notes[1:])
-        raise TextError(f"no turn of {str(path)!r} can be scored: {reasons}")
+        file = conversations[0].name.rpartition(":")[0]
+        raise TextError(f"no turn of {file!r} can be scored: {reasons}")
     return Windows(items, [c.name for c in conversations], notes, context=longest)
 
 

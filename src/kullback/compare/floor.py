@@ -22,13 +22,22 @@ from kullback.compare.windows import Window
 from kullback.errors import InputError
 from kullback.results import Comparison, Floor
 
-__all__ = ["again", "floor_sides", "with_floors"]
+__all__ = ["FLOOR", "again", "floor_sides", "with_floors"]
+
+FLOOR = "(noise floor: the reference in"
+"""How the name of a floor begins where it stands beside those of candidates."""
 
 
 def floor_sides(
     reference: Source, candidates: Mapping[str, Side]
 ) -> tuple[dict[str, str], dict[str, Side]]:
-    """The name of each candidate's floor, and the floors by name: one for all that run alike."""
+    """The name of each candidate's floor, and the floors by name: one for all that run alike.
+
+    Raises `InputError` where a candidate has the name of a floor, or no floor can be measured.
+    """
+    for name in candidates:
+        if name.startswith(FLOOR):
+            raise InputError(f"the candidate {name!r} has the name of a noise floor: rename it")
     names: dict[str, str] = {}
     sides: dict[str, Side] = {}
     for name, side in candidates.items():
@@ -76,7 +85,7 @@ def again(reference: Source, candidate: Source) -> Source:
         kind = str(theirs).removeprefix("torch.")
         note = f"the noise floor is the reference in {kind}, as the candidate is"
         model = copy.deepcopy(reference.model).to(theirs)
-        return replace(reference, model=model, name=f"(the reference in {kind})", notes=[note])
+        return replace(reference, model=model, name=f"{FLOOR} {kind})", notes=[note])
     return OtherBatch(reference)
 
 
@@ -88,7 +97,7 @@ class OtherBatch:
     """
 
     model_side: HuggingFaceModel
-    name: str = "(the reference in other batches)"
+    name: str = f"{FLOOR} other batches)"
     windows: None = None
 
     @property

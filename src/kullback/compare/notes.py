@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kullback.compare import intervals
@@ -11,8 +12,9 @@ from kullback.compare.slices import LABEL
 
 if TYPE_CHECKING:
     from kullback.compare.accumulate import Accumulator
+    from kullback.results import Comparison
 
-__all__ = ["notes_of"]
+__all__ = ["notes_of", "with_names"]
 
 
 def notes_of(
@@ -56,6 +58,22 @@ def notes_of(
     if infinite:
         notes.append(_infinite_note(accumulator, clusters, documents, confidence))
     return notes
+
+
+def with_names(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    """The same comparisons; a note that is not true of all of them says whose it is."""
+    whose: dict[str, list[str]] = {}
+    for name, comparison in comparisons.items():
+        for note in dict.fromkeys(comparison.notes):
+            whose.setdefault(note, []).append(name)
+    told = {
+        note: note if len(names) == len(comparisons) else f"For {', '.join(names)}: {note}"
+        for note, names in whose.items()
+    }
+    return {
+        name: replace(comparison, notes=tuple(told[note] for note in comparison.notes))
+        for name, comparison in comparisons.items()
+    }
 
 
 def _infinite_note(

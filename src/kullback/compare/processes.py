@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from kullback.compare.accumulate import Accumulator
+from kullback.compare.differences import differences, in_words
 from kullback.compare.launched import counters, number, terminated_by_exit
 from kullback.compare.shares import readers_of
 from kullback.compare.windows import Window
@@ -117,10 +118,10 @@ class Processes:
         first, *others = self.gathered(_without_devices(provenances))
         for rank, theirs in enumerate(others, start=1):
             if theirs != first:
+                found = in_words(differences(first, theirs), "in process 0", f"in process {rank}")
                 raise InputError(
                     f"process {rank} compares something else than process 0: they differ in "
-                    f"{', '.join(_differences(first, theirs))}; give all of them the same command "
-                    "and the same files"
+                    f"{found}; give all of them the same command and the same files"
                 )
 
     def failure(self, error: Exception) -> Exception:
@@ -205,15 +206,3 @@ def _without_devices(thing: Any) -> Any:
     if isinstance(thing, Mapping):
         return {key: _without_devices(value) for key, value in thing.items() if key != "device"}
     return thing
-
-
-def _differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names, from the outside in, of what two nested mappings have different."""
-    found = []
-    for key in {**first, **other}:
-        ours, theirs = first.get(key), other.get(key)
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            found += [f"{key}.{name}" for name in _differences(ours, theirs)]
-        elif ours != theirs:
-            found.append(str(key))
-    return found

@@ -21,6 +21,7 @@ __all__ = [
     "Window",
     "Windows",
     "batches",
+    "check_sizes",
     "cut",
     "cut_as_llama_cpp",
     "first_tokens",
@@ -91,7 +92,7 @@ def cut(
     >>> [window.targets.tolist() for window in windows.items]
     [[3], [7]]
     """
-    _check_sizes(context, warmup)
+    check_sizes(context, warmup)
     items: list[Window] = []
     start = np.array([] if bos is None else [bos], dtype=np.int64)
     step, offset, dropped, longest = context - len(start), 0, 0, 0
@@ -129,7 +130,7 @@ def cut_as_llama_cpp(
     token of every chunk. Raises `TextError` where there is not one full chunk.
     """
     warmup = context // 2
-    _check_sizes(context, warmup)
+    check_sizes(context, warmup)
     chunks = len(tokens) // context
     if not chunks:
         raise TextError(
@@ -146,7 +147,8 @@ def cut_as_llama_cpp(
     return Windows(items, [name], context=context, warmup=warmup, known_documents=False)
 
 
-def _check_sizes(context: int, warmup: int) -> None:
+def check_sizes(context: int, warmup: int) -> None:
+    """Raise `InputError` where windows of `context` tokens have nothing to score."""
     if warmup < 0:
         raise InputError(f"warmup={warmup} is negative: give 0 to score from the second token on")
     if context < warmup + 2:
@@ -179,7 +181,10 @@ def first_tokens(windows: Windows, max_tokens: int | None) -> Windows:
         return replace(windows, items=items)
     left = [i for i in range(len(windows.documents)) if i not in lost]
     place = {document: i for i, document in enumerate(left)}
-    note = f"max_tokens={max_tokens} ends the text before {len(lost)} of its documents"
+    note = (
+        f"the text was ended after {max_tokens:,} tokens, as asked for, before {len(lost)} of its "
+        "documents"
+    )
     return replace(
         windows,
         items=[replace(window, document=place[window.document]) for window in items],

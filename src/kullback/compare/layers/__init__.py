@@ -93,6 +93,7 @@ def layer_effects(
         >>> found.ranked()[0].name
         'layer 1 MLP'
     """
+    from kullback.compare.beforehand import Cut, read_text
     from kullback.compare.intervals import check_confidence
     from kullback.compare.layers.measure import measure
     from kullback.compare.layers.modules import check_alike
@@ -104,19 +105,16 @@ def layer_effects(
     if batch is not None and batch < 1:
         raise InputError(f"batch={batch}: at least one window goes through at a time")
     options = {"tokenizer": tokenizer, "device": device, "dtype": dtype}
+    sizes = Cut.of(documents, context, warmup, as_llama_cpp=False)
+    read = read_text(text, sizes)
     p, q = _models(reference, candidate, quantize, options)
     check_alike(p.model, q.model)
-    cutting = {
-        "context": 512 if context is None else context,
-        "warmup": 256 if warmup is None else warmup,
-        "max_tokens": max_tokens,
-        "documents": documents or "files",
-    }
     return measure(
         p,
         q,
-        text,
-        cutting,
+        read,
+        sizes,
+        max_tokens=max_tokens,
         by=by,
         leave_one_out=leave_one_out,
         batch=batch or (1 if p.model.device.type == "cpu" else 8),

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from kullback import kernels
 from kullback.compare.alignment import shared_events, windows_of_text
+from kullback.compare.beforehand import Cut
+from kullback.compare.documents import Document
 from kullback.compare.layers.fold import Fold
 from kullback.compare.layers.modules import Slot, parts_of
 from kullback.compare.layers.passes import Stack, probe_window, slots_behind
@@ -31,9 +33,10 @@ as a share of what the candidate differs from the reference."""
 def measure(
     p: HuggingFaceModel,
     q: HuggingFaceModel,
-    text: Any,
-    cutting: dict[str, Any],
+    documents: Sequence[Document],
+    sizes: Cut,
     *,
+    max_tokens: int | None,
     by: str,
     leave_one_out: bool,
     batch: int,
@@ -44,13 +47,10 @@ def measure(
     windows = windows_of_text(
         p,
         q,
-        text,
-        cutting["documents"],
-        context=cutting["context"],
-        warmup=cutting["warmup"],
-        as_llama_cpp=False,
+        documents,
+        sizes,
     )
-    windows = first_tokens(windows, cutting["max_tokens"])
+    windows = first_tokens(windows, max_tokens)
     events = shared_events(p, q, windows)
     stacks = Stack(p), Stack(q)
     units, notes = _plan(stacks, windows, by)
@@ -78,7 +78,10 @@ def measure(
             "candidate": q.provenance(),
             "token_stream": token_stream_hash(windows),
             "versions": versions(["torch", "transformers"]),
-            **cutting,
+            "context": sizes.context,
+            "warmup": sizes.warmup,
+            "max_tokens": max_tokens,
+            "documents": sizes.splitting,
         },
         notes=tuple(dict.fromkeys([*windows.notes, *p.notes, *q.notes, *notes])),
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 from kullback.compare.windows import Window, Windows
 from kullback.errors import FileFormatError, InputError
 
-__all__ = ["Censoring", "Rows", "Source", "open_source"]
+__all__ = ["Censoring", "Rows", "Source", "brings_tokens", "open_source"]
 
 
 class Censoring(NamedTuple):
@@ -114,6 +114,17 @@ def open_source(
     )
 
 
+def brings_tokens(thing: Any) -> bool:
+    """Whether `thing` is what a model left on disk, which fixes the tokens; nothing is loaded.
+
+    Raises `FileFormatError` for a file of no known kind.
+    """
+    if not isinstance(thing, (str, Path)):
+        return getattr(thing, "windows", None) is not None
+    path = Path(thing).expanduser()
+    return _kind_of(path) != "gguf" if path.is_file() else _is_record(path)
+
+
 def _open_path(name: str | Path, tokenizer: Any, device: str | None, dtype: Any) -> Source:
     path = Path(name).expanduser()
     if path.is_file() and (kind := _kind_of(path)) != "gguf":
@@ -124,7 +135,7 @@ def _open_path(name: str | Path, tokenizer: Any, device: str | None, dtype: Any)
         from kullback.compare.readers.arrays import SavedArrays
 
         return SavedArrays.open(path)
-    if (path / "manifest.json").is_file() and not (path / "config.json").exists():
+    if _is_record(path):
         from kullback.compare.readers.recorded import RecordedReference
 
         return RecordedReference.open(path, device)
@@ -133,6 +144,10 @@ def _open_path(name: str | Path, tokenizer: Any, device: str | None, dtype: Any)
     from kullback.compare.readers import hugging_face
 
     return hugging_face.load(name, tokenizer=tokenizer, device=device, dtype=dtype)
+
+
+def _is_record(path: Path) -> bool:
+    return (path / "manifest.json").is_file() and not (path / "config.json").exists()
 
 
 def _kind_of(path: Path) -> str:

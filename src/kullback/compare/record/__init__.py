@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from kullback.compare.documents import Splitting, Text
-    from kullback.compare.readers.hugging_face import HuggingFaceModel
     from kullback.compare.record.recording import Recording
-    from kullback.compare.windows import Windows
 
 __all__ = ["record"]
 
@@ -73,15 +71,19 @@ def record(
             its hidden states; the text is too short.
         NonFiniteError: the model's logits are not finite, or the rounded states are not.
     """
+    from kullback.compare.alignment import windows_of_text
+    from kullback.compare.beforehand import Cut, read_text
     from kullback.compare.record.plan import Keeping, content_of, draft, open_model, write_parts
     from kullback.compare.record.recording import Recording, check_folder, resumed, write_shards
+    from kullback.compare.windows import first_tokens
 
     folder = Path(folder).expanduser()
     keeping = Keeping(top_k, dtype, head, shard_windows)
     check_folder(folder)
+    sizes = Cut.of(documents, context, warmup, as_llama_cpp)
+    read = read_text(text, sizes)
     source = open_model(model, tokenizer, device, batch)
-    cutting = {"context": context, "warmup": warmup, "as_llama_cpp": as_llama_cpp}
-    windows = _windows(source, text, documents, max_tokens, cutting)
+    windows = first_tokens(windows_of_text(source, source, read, sizes), max_tokens)
     content = content_of(source, windows, keeping)
     manifest = resumed(folder, draft(source, windows, content, keeping), windows)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,32 +93,3 @@ def record(
     manifest = write_shards(folder, manifest, windows, content, batch=size, progress=progress)
     tokens = sum(len(window.tokens) for window in windows.items)
     return Recording(folder, manifest, windows.scored, tokens, reused)
-
-
-def _windows(
-    source: HuggingFaceModel,
-    text: Text,
-    documents: Splitting,
-    max_tokens: int | None,
-    cutting: dict[str, Any],
-) -> Windows:
-    from kullback.compare.alignment import windows_of_text
-    from kullback.compare.windows import first_tokens
-    from kullback.errors import InputError
-
-    context, warmup, as_llama_cpp = (cutting[k] for k in ("context", "warmup", "as_llama_cpp"))
-    if as_llama_cpp and warmup not in (None, context // 2):
-        raise InputError(
-            f"warmup={warmup} does not go with as_llama_cpp, which scores the second half of each "
-            "chunk: leave it out"
-        )
-    windows = windows_of_text(
-        source,
-        source,
-        text,
-        documents,
-        context=context,
-        warmup=256 if warmup is None else warmup,
-        as_llama_cpp=as_llama_cpp,
-    )
-    return first_tokens(windows, max_tokens)

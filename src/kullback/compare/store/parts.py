@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kullback.compare.differences import Differences, differences, in_words
 from kullback.compare.positions import PositionBatch
+from kullback.compare.store.folder import PARTS, TABLE, check_folder
 from kullback.compare.store.schema import arrow, read_batches, with_texts
 from kullback.errors import InputError
 
@@ -40,31 +42,19 @@ class PositionStore:
     """
 
     def __init__(self, folder: Path, run: Mapping[str, Any]) -> None:
-        arrow()
+        check_folder(folder)
         self.folder = folder
         self._run = json.dumps(run, sort_keys=True, default=str)
-        self._parts = folder / "parts"
+        self._parts = folder / PARTS
         self._next = 0
         self.rank = 0
-        for path in (self._parts, self.table_path):
-            if path.is_symlink():
-                raise InputError(
-                    f"{str(path)!r} is a link, and nothing is written out of the folder: "
-                    "remove it, or name another folder with --out"
-                )
-        try:
-            self._parts.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"cannot write to the folder {str(folder)!r}: "
-                f"{(error.strerror or str(error)).lower()}; name another with --out"
-            ) from error
+        self._parts.mkdir(exist_ok=True)
         self.done = self._find()
 
     @property
     def table_path(self) -> Path:
         """Where all the positions are in the end."""
-        return self.folder / "positions.parquet"
+        return self.folder / TABLE
 
     def batches(self) -> Iterator[tuple[str, PositionBatch]]:
         """What is there already, by the candidate's name."""
@@ -166,7 +156,8 @@ class PositionStore:
             return None
         found = table.schema.metadata or {}
         try:
-            json.loads(found[_RUN])
+            if not isinstance(json.loads(found[_RUN]), dict):
+                raise ValueError("a run is described by an object")
             json.loads(found[_WINDOWS])
             rows = int(found[_ROWS])
         except (KeyError, ValueError) as error:
@@ -196,14 +187,28 @@ class PositionStore:
     def _check_run(self, found: str, path: Path) -> None:
         if found == self._run:
             return
-        theirs, ours = json.loads(found), json.loads(self._run)
-        differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
+        differing = _differing(json.loads(found), json.loads(self._run))
         raise InputError(
             f"the folder {str(self.folder)!r} holds another comparison, which differs in "
-            f"{', '.join(sorted(differing))}: name another folder with --out, or remove "
-            f"{path.name!r} and its parts"
+            f"{in_words(differing, 'there', 'here')}: give what was given there, name another "
+            f"folder with --out, or remove {path.name!r} and its parts"
         )
 
     def __repr__(self) -> str:
         run = hashlib.sha256(self._run.encode()).hexdigest()[:8]
         return f"PositionStore({str(self.folder)!r}, run {run}, {len(self.done)} windows)"
+
+
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Differences:
+    """What two runs differ in: their candidates, or else what was said of these."""
+    if theirs.keys() != ours.keys():
+        return {"candidates": (", ".join(theirs), ", ".join(ours))}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in ours:
+        inner = differences({name: theirs[name]}, {name: ours[name]})
+        for path, values in inner.items():
+            setting = path.removeprefix(f"{name}.")
+            # Settings are the same for all candidates, what a candidate is belongs to one.
+            own = setting.startswith("candidate.") and len(ours) > 1
+            found[f"{setting} of {name}" if own else setting] = values
+    return found
