@@ -109,18 +109,22 @@ def summed(p: Side, q: Side, measure: Measure) -> dict[str, float]:
     }
 
 
-_STEP, _GRID_STEP = 2e-4, 0.02
-LINE = Measure(
-    lambda: np.sinh(np.arange(-30, 30, _STEP)),
-    lambda: np.log(np.cosh(np.arange(-30, 30, _STEP)) * _STEP),
-)
+_STEP, _GRID_STEP = 2e-4, 0.05
+
+
+def _steps(reach: float, step: float) -> Array:
+    half = round(reach / step)
+    return step * np.arange(-half, half + 1)
 
 
 def _grid() -> Array:
-    axis = np.arange(-12, 12, _GRID_STEP)
+    axis = _steps(12, _GRID_STEP)
     return np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 
 
+LINE = Measure(
+    lambda: np.sinh(_steps(30, _STEP)), lambda: np.log(np.cosh(_steps(30, _STEP)) * _STEP)
+)
 PLANE = Measure(_grid, lambda: np.full(len(_grid()), 2 * math.log(_GRID_STEP)))
 
 
