@@ -46,6 +46,7 @@ def test_means_are_those_of_the_textbook(make_model: MakeModel) -> None:
     assert found.same_top.value == np.mean(same)
     assert found.documents == 2
     assert found.convention == "careful"
+    assert found.precision_reached is None
 
 
 def test_a_model_loses_nothing_against_itself(make_model: MakeModel) -> None:

@@ -58,12 +58,15 @@ def test_the_noise_floor_does_not_hold_it_up(make_model: MakeModel, texts: list[
     assert found.documents == plain.documents < 120
     assert found.floor is not None
     assert any(note.startswith("reading stopped when") for note in found.notes)
+    assert found.precision_reached is True
+    assert found.to_dict()["precision_reached"] is True
     assert not any("gave no position" in note for note in found.notes)
 
 
 def test_a_text_that_ends_too_soon_says_so(make_model: MakeModel, texts: list[str]) -> None:
     found = compared(make_model(), make_model(seed=1), texts, precision="1%")
     assert found.documents == 120
+    assert found.precision_reached is False
     assert any(note.startswith("the text ended before") for note in found.notes)
 
 

@@ -45,20 +45,21 @@ class Stopping:
         )
 
     def told(self, comparison: Comparison, accumulator: Accumulator) -> Comparison:
-        """The comparison with the interval that the stopping was judged by."""
+        """The comparison with the interval that the stopping was judged by, and the judgement."""
         documents = accumulator.table.documents.tolist()
         kl = self.interval(accumulator, documents)
+        reached = self.precision.reached(kl)
         if math.isnan(kl.low):
-            return comparison
+            return replace(comparison, precision_reached=reached)
         ended = (
             f"reading stopped when the interval of the KL was at most {self.precision} wide"
-            if self.precision.reached(kl)
+            if reached
             else f"the text ended before the interval of the KL was {self.precision} wide"
         )
         note = f"{ended}; it allows for looking after every document, the others do not"
         # Documents that were not read are not such as gave nothing to read.
         notes = [x for x in comparison.notes if "gave no position to score" not in x]
-        return replace(comparison, kl=kl, notes=(*notes, note))
+        return replace(comparison, kl=kl, notes=(*notes, note), precision_reached=reached)
 
 
 def shuffled(windows: Windows, seed: int) -> Windows:
