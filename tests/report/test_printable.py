@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.text import Text
 
 from kullback.compare.incomplete import IncompleteComparison
 from kullback.compare.layers.record import Effect, LayerEffects
 from kullback.report.incomplete import render_incomplete
 from kullback.report.json_file import to_json
 from kullback.report.layers.terminal import render as render_layers
+from kullback.report.layout import Fitting, table_of
 from kullback.report.printable import printable
 from kullback.report.ranking import render_ranking
 from kullback.report.terminal import render
@@ -120,3 +123,14 @@ def test_json_holds_no_control_characters_and_reads_back() -> None:
     assert all(c.isprintable() or c in "\n\u202e" for c in text)
     text.encode("utf-8")
     assert json.loads(text)["provenance"]["candidate"]["name"] == HOSTILE
+
+
+def test_a_narrow_table_takes_a_name_for_no_markup() -> None:
+    table = table_of("title")
+    table.add_column("name")
+    table.add_column("value")
+    table.add_row(Text("[bold]y[/]"), escape("[bold]z[/]"))
+    stream = io.StringIO()
+    Console(file=stream, width=15).print(Fitting(table))
+    assert "name [bold]y[/]" in stream.getvalue()
+    assert "[bold]z[/]" in stream.getvalue()
