@@ -33,6 +33,7 @@ class Peer:
         estimate: draws [n] or [n, d] of P and of Q to nats.
         dimensions: the most that it takes.
         largest: the n beyond which it is not asked.
+        slow: whether it takes seconds at 10,000 draws.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Peer:
     estimate: Callable[[Array, Array], float]
     dimensions: float = np.inf
     largest: float = np.inf
+    slow: bool = False
 
     def applies(self, cell: Cell, n: int) -> bool:
         fits = cell.kind in self.kinds and cell.dimensions <= self.dimensions
@@ -61,6 +63,12 @@ def _columns(x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
+def _codes(x: Array, y: Array) -> tuple[Array, Array]:
+    """Values as whole numbers that both sides share."""
+    codes = np.unique(np.concatenate([x, y]), return_inverse=True)[1]
+    return codes[: len(x)], codes[len(x) :]
+
+
 def _divergence_neighbours(x: Array, y: Array) -> float:
     from divergence import knn_kl_divergence
 
@@ -76,7 +84,7 @@ def _divergence_kernels(x: Array, y: Array) -> float:
 def _divergence_counts(x: Array, y: Array) -> float:
     from divergence import discrete_relative_entropy
 
-    return float(discrete_relative_entropy(x, y))
+    return float(discrete_relative_entropy(*_codes(x, y)))
 
 
 def _npeet(x: Array, y: Array) -> float:
@@ -89,7 +97,8 @@ def _infomeasure(approach: str) -> Callable[[Array, Array], float]:
     def estimate(x: Array, y: Array) -> float:
         import infomeasure
 
-        return float(infomeasure.kld(x, y, approach=approach))
+        sides = (x, y) if approach == "metric" else _codes(x, y)
+        return float(infomeasure.kld(*sides, approach=approach))
 
     return estimate
 
@@ -132,8 +141,8 @@ PEERS = (
     Peer("infomeasure kNN", "infomeasure", _CONTINUOUS, _infomeasure("metric")),
     Peer("infomeasure discrete", "infomeasure", _DISCRETE, _infomeasure("discrete")),
     Peer("infomeasure M-M", "infomeasure", _DISCRETE, _infomeasure("miller_madow")),
-    Peer("scipy KDE", "scipy", _CONTINUOUS, _scipy_kernels, largest=PAIRWISE),
-    Peer("scikit-learn KDE", "sklearn", _CONTINUOUS, _sklearn_kernels, largest=PAIRWISE),
+    Peer("scipy KDE", "scipy", _CONTINUOUS, _scipy_kernels, largest=PAIRWISE, slow=True),
+    Peer("scikit-learn KDE", "sklearn", _CONTINUOUS, _sklearn_kernels, largest=PAIRWISE, slow=True),
     Peer("Pérez-Cruz, k = 1", "scipy", ("continuous",), _nearest),
 )
 
