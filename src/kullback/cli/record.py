@@ -12,9 +12,10 @@ import typer
 from kullback.cli.application import ManyFiles, app, exit_codes, refuse
 from kullback.cli.options import (
     Batch,
+    Context,
     Device,
-    Documents,
     MaxTokens,
+    Unit,
     Warmup,
 )
 
@@ -67,20 +68,23 @@ def record(
             show_default=False,
         ),
     ],
-    text: Annotated[
-        list[Path],
-        _text(
-            metavar="FILE…",
-            help="Text to record on, one file or several; after the model.",
-            show_default=False,
-        ),
-    ],
     model: Annotated[
         str | None,
         typer.Argument(
             metavar="MODEL",
             help="A model folder, a hub name or a GGUF file; with --server its name there.",
             show_default=False,
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        _text(metavar="FILE…", help="Text to record on, one file or several; after the model."),
+    ] = None,
+    chat: Annotated[
+        Path | None,
+        _text(
+            metavar="FILE",
+            help="Conversations as JSON lines, in place of text: the assistant's tokens count.",
         ),
     ] = None,
     server: Annotated[
@@ -97,11 +101,8 @@ def record(
     token_ids: Annotated[
         bool, _model("--token-ids", help="Ask the server for ids in place of texts (vLLM).")
     ] = False,
-    documents: Annotated[
-        Documents,
-        _text(metavar="UNIT", help="One document is: files, lines, paragraphs or jsonl."),
-    ] = Documents.files,
-    context: Annotated[int, _text(min=2, metavar="TOKENS", help="Length of a chunk.")] = 512,
+    documents: Unit = None,
+    context: Context = None,
     warmup: Warmup = None,
     max_tokens: MaxTokens = None,
     as_llama_cpp: Annotated[
@@ -140,8 +141,9 @@ def record(
     server for the most probable tokens at each position, as far as those go.
     """
     options = {
-        "text": text,
-        "documents": documents.value,
+        "text": text or None,
+        "chat": chat,
+        "documents": None if documents is None else documents.value,
         "context": context,
         "warmup": warmup,
         "max_tokens": max_tokens,
@@ -156,7 +158,8 @@ def record(
         asked = {"model": model, "k": top_k or 20, "timeout": timeout, "retries": retries}
         _check_for_a_server(options, out)
         with exit_codes():
-            _collect(server, out, text, documents.value, asked | {"token_ids": token_ids})
+            unit = "files" if documents is None else documents.value
+            _collect(server, out, text or [], unit, asked | {"token_ids": token_ids})
         return
     if model is None:
         refuse("there is nothing to record: give a MODEL, or --server URL")
@@ -165,9 +168,10 @@ def record(
 
 
 def _check_for_a_server(options: dict[str, Any], out: Path) -> None:
-    # --context is not among them: its default cannot be told from a wish.
-    names = ("warmup", "max_tokens", "as_llama_cpp", "batch", "device", "dtype")
-    given = [f"--{name.replace('_', '-')}" for name in names if options[name]]
+    names = ("chat", "context", "warmup", "max_tokens", "as_llama_cpp", "batch", "device", "dtype")
+    # A warmup of 0 is a wish, too.
+    said = [name for name in names if options[name] is not None and options[name] is not False]
+    given = [f"--{name.replace('_', '-')}" for name in said]
     given += ["--head pointer"] if options["head"] == "pointer" else []
     if given:
         refuse(f"a server reads each document whole, as it likes: leave out {', '.join(given)}")

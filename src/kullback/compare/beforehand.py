@@ -16,7 +16,7 @@ from kullback.compare.readers import brings_tokens
 from kullback.compare.windows import check_sizes
 from kullback.errors import InputError, TextError
 
-__all__ = ["Beforehand", "Cut", "read_beforehand", "read_text"]
+__all__ = ["Beforehand", "Cut", "read_beforehand", "read_for_models", "read_text"]
 
 _SPECIAL_TOKENS = 16
 """More than any tokeniser puts around a text."""
@@ -79,23 +79,35 @@ def read_beforehand(
     Raises `InputError` for options that contradict each other, and `TextError` where there is
     nothing to score.
     """
-    given = [name for name, value in {"text": text, **cutting}.items() if value is not None]
-    if chat is not None:
-        unused = [name for name in given if name != "context"] + ["as_llama_cpp"] * as_llama_cpp
-        if unused:
-            raise InputError(
-                f"chat brings its own text, turn by turn: leave out {', '.join(unused)}"
-            )
-        return Beforehand(None, _read_chat(chat))
-    if brings_tokens(reference):
+    if chat is None and brings_tokens(reference):
+        given = _given(text, cutting)
         if given:
             name = getattr(reference, "name", str(reference))
             raise InputError(
                 f"{name!r} brings its own tokens, already cut: leave out {', '.join(given)}"
             )
         return Beforehand(None, None)
-    sizes = Cut.of(**cutting, as_llama_cpp=as_llama_cpp)
-    return Beforehand(None if text is None else read_text(text, sizes), None)
+    if text is None and chat is None:
+        # Which side lacks it is known when they are open.
+        return Beforehand(None, None)
+    return read_for_models(text, chat, cutting, as_llama_cpp)
+
+
+def read_for_models(
+    text: Text | None, chat: str | Path | None, cutting: dict[str, Any], as_llama_cpp: bool
+) -> Beforehand:
+    """What is there for models to read; raises as `read_beforehand` does, and without either."""
+    if chat is None:
+        return Beforehand(read_text(text, Cut.of(**cutting, as_llama_cpp=as_llama_cpp)), None)
+    unused = [name for name in _given(text, cutting) if name != "context"]
+    unused += ["as_llama_cpp"] * as_llama_cpp
+    if unused:
+        raise InputError(f"chat brings its own text, turn by turn: leave out {', '.join(unused)}")
+    return Beforehand(None, _read_chat(chat))
+
+
+def _given(text: Text | None, cutting: dict[str, Any]) -> list[str]:
+    return [name for name, value in {"text": text, **cutting}.items() if value is not None]
 
 
 def read_text(text: Text | None, cut: Cut) -> list[Document]:
@@ -105,7 +117,7 @@ def read_text(text: Text | None, cut: Cut) -> list[Document]:
     can be long enough, whatever the tokeniser makes of it.
     """
     if text is None:
-        raise TextError("models need a text to be compared on: give one with --text")
+        raise TextError("models need a text to read: give one with --text")
     documents = read_documents(text, cut.splitting)
     _check_lengths(documents, cut)
     return documents

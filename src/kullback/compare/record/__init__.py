@@ -28,9 +28,10 @@ def record(
     model: Any,
     folder: str | Path,
     *,
-    text: Text,
-    documents: Splitting = "files",
-    context: int = 512,
+    text: Text | None = None,
+    documents: Splitting | None = None,
+    chat: str | Path | None = None,
+    context: int | None = None,
     warmup: int | None = None,
     max_tokens: int | None = None,
     top_k: int | None = None,
@@ -52,7 +53,8 @@ def record(
         model: a model folder, a hub name, a GGUF file, a (model, tokenizer) pair, or a model with
             `tokenizer=`.
         folder: where to; not there yet, empty, or with the same recording begun.
-        text, documents, context, warmup, max_tokens: as for `compare`, and fixed from here on.
+        text, documents, chat, context, warmup, max_tokens: as for `compare`, and fixed from here
+            on.
         top_k: keep the so many largest probabilities, the next token's and the mass of the rest,
             in place of hidden states: bounded size, and divergences become lower bounds.
         dtype: store hidden states in this dtype, "bfloat16" for half of float32; by default the
@@ -71,19 +73,18 @@ def record(
             its hidden states; the text is too short.
         NonFiniteError: the model's logits are not finite, or the rounded states are not.
     """
-    from kullback.compare.alignment import windows_of_text
-    from kullback.compare.beforehand import Cut, read_text
+    from kullback.compare.beforehand import read_for_models
     from kullback.compare.record.plan import Keeping, content_of, draft, open_model, write_parts
     from kullback.compare.record.recording import Recording, check_folder, resumed, write_shards
-    from kullback.compare.windows import first_tokens
+    from kullback.compare.sides import windows_for
 
     folder = Path(folder).expanduser()
     keeping = Keeping(top_k, dtype, head, shard_windows)
     check_folder(folder)
-    sizes = Cut.of(documents, context, warmup, as_llama_cpp)
-    read = read_text(text, sizes)
+    cutting = {"documents": documents, "context": context, "warmup": warmup}
+    read = read_for_models(text, chat, cutting, as_llama_cpp)
     source = open_model(model, tokenizer, device, batch)
-    windows = first_tokens(windows_of_text(source, source, read, sizes), max_tokens)
+    windows = windows_for(source, [source], read, cutting, max_tokens, as_llama_cpp)
     content = content_of(source, windows, keeping)
     manifest = resumed(folder, draft(source, windows, content, keeping), windows)
     folder.mkdir(parents=True, exist_ok=True)

@@ -66,7 +66,8 @@ class Manifest:
     bos: int | None
     token_stream: str
     context: int
-    warmup: int
+    warmup: int | None
+    """None for turns of conversations, each of which begins where `windows` says."""
     known_documents: bool
     """False where files were run together as llama.cpp does."""
     documents: list[str]
@@ -162,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest:
 def _from_json(fields: Fields) -> Manifest:
     kind = fields.one_of("kind", ("hidden", "top-k"))
     context = fields.integer("context", 2, 1 << 31)
-    bos = fields.data.get("bos")
+    bos, warmup = fields.data.get("bos"), fields.data.get("warmup", -1)
     events = fields.integer("events", 2, _LARGEST_VOCABULARY)
     return Manifest(
         kind=kind,
@@ -175,7 +176,7 @@ def _from_json(fields: Fields) -> Manifest:
         bos=None if bos is None else fields.integer("bos", 0, events - 1),
         token_stream=fields.text("token_stream"),
         context=context,
-        warmup=fields.integer("warmup", 0, context - 2),
+        warmup=None if warmup is None else fields.integer("warmup", 0, context - 2),
         known_documents=fields.one_of("known_documents", (True, False)),
         documents=fields.texts("documents"),
         notes=fields.texts("notes"),

@@ -80,7 +80,6 @@ def draft(
     """The manifest before anything is written: no files yet."""
     hidden = content if isinstance(content, Hidden) else None
     model_dtype = str(source.model.dtype).removeprefix("torch.")
-    assert windows.context is not None
     return Manifest(
         kind="hidden" if hidden else "top-k",
         width=hidden.head.weight.shape[1] if hidden else content.k,  # type: ignore[union-attr]
@@ -91,8 +90,8 @@ def draft(
         tokenizer=vocabulary_hash(source.tokenizer.get_vocab()),
         bos=beginning_of_sequence(source.tokenizer),
         token_stream=token_stream_hash(windows),
-        context=windows.context,
-        warmup=windows.items[0].first_position - 1,
+        context=windows.context or max(len(window.tokens) for window in windows.items),
+        warmup=windows.warmup,
         known_documents=windows.known_documents,
         documents=windows.documents,
         notes=[*windows.notes, *source.notes],

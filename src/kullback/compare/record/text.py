@@ -1,7 +1,8 @@
 """The windows of a record and the vocabulary that they are written in, to disk and back.
 
 Windows are stored as one run of tokens, the length of each window and its document: the rest
-(targets, places, offsets) follows from the warmup, so that it cannot contradict the tokens.
+(targets, places, offsets) follows from the warmup, or for conversations from where each turn
+begins, so that it cannot contradict the tokens.
 """
 
 from __future__ import annotations
@@ -35,11 +36,16 @@ _INTEGERS = ("I64", "I32")
 
 
 def write_windows(folder: Path, windows: Windows) -> Stored:
-    """Write the tokens of `windows`, how long each is, and which document it belongs to."""
+    """Write the tokens of `windows`, how long each is, and which document it belongs to.
+
+    Where no warmup says it for all of them, also at which token of each the positions begin.
+    """
     tokens = np.concatenate([window.tokens for window in windows.items]).astype(np.int32)
     lengths = np.array([len(window.tokens) for window in windows.items], dtype=np.int64)
     documents = np.array([window.document for window in windows.items], dtype=np.int64)
     arrays = {"tokens": tokens, "lengths": lengths, "documents": documents}
+    if windows.warmup is None:
+        arrays["starts"] = np.array([w.first_position for w in windows.items], dtype=np.int64)
     return write_tensors(
         folder, WINDOWS, {key: torch.from_numpy(value) for key, value in arrays.items()}
     )
@@ -48,12 +54,17 @@ def write_windows(folder: Path, windows: Windows) -> Stored:
 def read_windows(folder: Path, manifest: Manifest) -> Windows:
     """The windows of a record; raises `FileFormatError` where they contradict each other."""
     path = checked(folder, manifest.windows)
-    tokens, lengths, documents = _arrays(path)
-    first = manifest.warmup + 1
-    if not len(lengths) or lengths.min() <= first or lengths.max() > manifest.context:
+    tokens, lengths, documents, starts = _arrays(path, manifest.warmup)
+    if not len(lengths) or lengths.max() > manifest.context or (lengths <= starts).any():
+        needed = starts.min(initial=0) + 1
         raise FileFormatError(
             f"{str(path)!r} has windows of {lengths.min(initial=0)} to {lengths.max(initial=0)} "
-            f"tokens, where they need {first + 1} to {manifest.context}: record again"
+            f"tokens, where they need {needed} to {manifest.context}: record again"
+        )
+    if starts.min() < 1:
+        raise FileFormatError(
+            f"{str(path)!r} has a turn that begins at token {starts.min()}, before which nothing "
+            "was read: record again"
         )
     # Python's integers: a sum of hostile lengths would wrap around in 64 bits.
     if sum(lengths.tolist()) != len(tokens):
@@ -74,7 +85,7 @@ def read_windows(folder: Path, manifest: Manifest) -> Windows:
     items: list[Window] = []
     offset = 0
     for chunk, (start, stop) in enumerate(itertools.pairwise(edges)):
-        ids = tokens[start:stop]
+        ids, first = tokens[start:stop], int(starts[chunk])
         items.append(Window(chunk, int(documents[chunk]), ids, ids[first:], first, offset))
         offset += len(ids) - first
     windows = Windows(
@@ -92,16 +103,22 @@ def read_windows(folder: Path, manifest: Manifest) -> Windows:
     return windows
 
 
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(
+    path: Path, warmup: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens, and for each window its length, its document and the first token that counts."""
     shapes = open_any(path)[1]
-    lengths = {name: shapes.get(name, ()) for name in ("tokens", "lengths", "documents")}
+    names = ("tokens", "lengths", "documents", *["starts"] * (warmup is None))
+    lengths = {name: shapes.get(name, ()) for name in names}
     if any(len(shape) != 1 for shape in lengths.values()):
         raise FileFormatError(f"{str(path)!r} does not hold lists of windows: record again")
     count = lengths["lengths"]
-    shape_of = {"tokens": lengths["tokens"], "lengths": count, "documents": count}
+    shape_of = {name: lengths[name] if name == "tokens" else count for name in names}
     file = open_tensors(path, {name: (_INTEGERS, shape) for name, shape in shape_of.items()})
     arrays = [file.get_tensor(name).numpy().astype(np.int64) for name in shape_of]
-    return arrays[0], arrays[1], arrays[2]
+    if warmup is not None:
+        arrays.append(np.full(len(arrays[1]), warmup + 1))
+    return arrays[0], arrays[1], arrays[2], arrays[3]
 
 
 def shards_of(windows: Windows, size: int) -> list[list[Window]]:
