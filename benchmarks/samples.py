@@ -47,6 +47,10 @@ def main() -> None:
             console.print(error_table(shown, options.divergence, n))
             console.print(coverage_table(shown, options.divergence, n))
         console.print(targets_table(shown, options.divergence))
+        if options.pictures:
+            from sample_pictures import draw
+
+            console.print(*draw(blocks, options.divergence, options.pictures))
     if "times" in options.parts:
         from sample_times import LARGE, SMALL, timings
 
@@ -69,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slow-seeds", type=int, default=10, help="for pairwise kernel densities")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where results are kept, and looked for")
+    parser.add_argument("--pictures", type=Path, help="a folder for the manual's pictures")
     parser.add_argument("--again", action="store_true", help="measure what is in the file anew")
     parser.add_argument("--large", action="store_true", help="the times at the issue's sizes")
     return parser.parse_args()
