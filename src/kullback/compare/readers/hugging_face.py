@@ -21,6 +21,8 @@ import torch
 
 from kullback.compare.provenance import file_hash, folder_hash, folder_size, state_hash
 from kullback.compare.readers import Rows
+from kullback.compare.readers.dense_layers import OneDnnLinear
+from kullback.compare.readers.gguf_once import parsed_once
 from kullback.compare.readers.placement import pick_device, pick_dtype
 from kullback.compare.windows import Window
 from kullback.errors import ComparisonError, FileFormatError, InputError, MissingExtra
@@ -62,7 +64,7 @@ class HuggingFaceModel:
         device = self.model.device
         ids = torch.from_numpy(np.stack([window.tokens for window in windows])).to(device)
         first, end = windows[0].first_position - 1, ids.shape[1] - 1
-        with torch.inference_mode(), _evaluating(self.model):
+        with torch.inference_mode(), _evaluating(self.model), OneDnnLinear():
             if self._keeps_logits:
                 keep = torch.arange(first, end, device=device)
                 logits = self.model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
@@ -99,7 +101,7 @@ def load(
     numbers = pick_dtype(dtype, default)
     snapshot = _snapshot(transformers, place) if isinstance(place, str) else None
     try:
-        with _quiet(transformers):
+        with _quiet(transformers), parsed_once():
             tokenizer = tokenizer or transformers.AutoTokenizer.from_pretrained(place, **options)
             model, report = transformers.AutoModelForCausalLM.from_pretrained(
                 place, dtype=numbers, output_loading_info=True, **options

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from kullback.compare.provenance import file_hash, vocabulary_hash
 from kullback.compare.readers import Rows, Source
+from kullback.compare.readers.dense_layers import OneDnnLinear
 from kullback.compare.readers.hugging_face import beginning_of_sequence
 from kullback.compare.readers.placement import pick_device
 from kullback.compare.record.files import Layout, checked, open_tensors
@@ -94,7 +95,7 @@ class RecordedReference:
         kept = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         if self.head is None:
             return expand(kept, self.events, f"window {windows[0].chunk} of {self.name!r}")
-        with torch.no_grad():
+        with torch.no_grad(), OneDnnLinear():
             logits = self.head.logits(kept["hidden"].to(self.device))
         # The kernels keep normalisers in float64, which Apple's GPUs do not have.
         return Rows(logits.cpu() if self.device.type == "mps" else logits)
