@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kullback.errors import KullbackError
+from kullback.samples.door import estimate
 from sample_cells import CELLS
 from sample_peers import available
 
@@ -98,11 +99,8 @@ def _contender(task: Task) -> Callable[[np.ndarray, np.ndarray, int], Answer]:
         return lambda x, y, seed: _bare(peer.estimate(x, y))
 
     def ours(x: np.ndarray, y: np.ndarray, seed: int) -> Answer:
-        import kullback
-
-        estimate: Any = kullback.estimate
-        found = estimate(x, y, divergence=task.divergence, method=task.method, seed=seed)
-        return found.value, found.low, found.high, found.trusted
+        found: Any = estimate(x, y, divergence=task.divergence, method=task.method, seed=seed)
+        return float(found), float(found.low), float(found.high), bool(found.trusted)
 
     return ours
 

@@ -59,7 +59,7 @@ class Summary:
             intervals=int(good.sum()),
             coverage=_mean((low <= truth)[good] & (truth <= high)[good]),
             flagged=_mean(bad),
-            certified=_mean((low <= truth)[bad]),
+            certified=_mean((low <= truth)[bad & ~np.isnan(low)]),
             rmse=math.sqrt(_mean(off * off)) if len(rows) else math.nan,
             bias=_mean(off),
             width=float(np.median((high - low)[good])) if good.any() else math.nan,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kullback.samples.door import estimate
 from sample_peers import available
 from sample_runs import draws
 
@@ -54,9 +55,6 @@ def _best(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def _estimate(x: np.ndarray, y: np.ndarray, method: str) -> Any:
-    import kullback
-
-    estimate: Any = kullback.estimate
     return estimate(x, y, divergence="kl", method=method)
 
 

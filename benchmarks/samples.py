@@ -20,12 +20,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kullback.samples.door import METHODS
 from sample_cells import CELLS
 from sample_peers import available, missing
 from sample_runs import KNOWN, Block, Blocks, Key, read, run_all, tasks, write
 from sample_tables import coverage_table, error_table, targets_table, times_table
 
-METHODS = ("auto", "nearest_neighbors", "log_ratio", "plug_in", "critic", "binning")
 SAVE_EVERY = 20.0
 WIDTH = 230
 """So that a table of all contenders keeps its numbers on one line."""
@@ -69,7 +69,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--divergence", default="kl", help="peers know kl only")
     parser.add_argument("--n", nargs="+", type=int, default=[1_000])
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--slow-seeds", type=int, default=10, help="for pairwise kernel densities")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where results are kept, and looked for")
