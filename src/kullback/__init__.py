@@ -21,8 +21,8 @@ from kullback.distributions.doors import (
     total_variation,
     wasserstein_distance,
 )
-from kullback.distributions.estimation.estimate import estimate
 from kullback.results import Comparison, Estimate
+from kullback.samples.door import estimate
 from kullback.tensors import Explanation
 
 __all__ = [

@@ -1,0 +1,239 @@
+"""The door to `estimate`: distributions on both sides, draws on both, or one of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from kullback.distributions.estimation.estimate import estimate as of_distributions
+from kullback.distributions.targets import Target, target_of
+from kullback.divergences import Functional
+from kullback.errors import InputError
+from kullback.results import Estimate
+from kullback.samples.draws import DrawsPair, draws_of, is_draws
+
+__all__ = ["METHODS", "estimate"]
+
+
+def estimate(
+    p: Any,
+    q: Any,
+    divergence: str | Functional = "kl",
+    *,
+    method: str = "auto",
+    confidence: float = 0.95,
+    alpha: float | None = None,
+    weight: float | None = None,
+    order: float | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    rtol: float | None = None,
+    budget: int | None = None,
+) -> Estimate[Any]:
+    """D(P‖Q) with an interval, of two distributions, of two samples, or of one of each.
+
+    A side is a distribution (it has `log_prob`; torch's, Pyro's, flows and your own), or draws of
+    one: a tensor or an array [n] or [n, d], a list, or a data frame with a row for each draw.
+
+    Of two distributions:
+
+    | method | value | the interval |
+    | --- | --- | --- |
+    | "exact" | a closed form, or a proof of +inf | the value itself |
+    | "sum" | over the integers, as far as the tail matters | ± bound on the error |
+    | "quadrature" | over one to three dimensions | ± bound on the error |
+    | "monte_carlo" | a mean over draws of P and Q | of the given confidence |
+    | "variational", "matched_bound", … | an approximation, of KL between mixtures | bounds |
+
+    "auto" takes the first of these that answers; for KL of Gaussian mixtures in many dimensions
+    Monte Carlo, its interval cut by the bounds. The approximations ("moment_matching" and
+    "unscented" are the other two) come only by name: their interval consists of bounds that hold,
+    and may leave the value outside.
+
+    Of two samples:
+
+    | method | what it does |
+    | --- | --- |
+    | "classifier" | cross-fitted classifiers, weighed into one calibrated log ratio |
+    | "quadratic", "splines", "kernel", "trees" | one of these alone |
+    | "nearest_neighbors" | distances to the k-th neighbour (Wang, Kulkarni & Verdú 2009) |
+    | "critic" | a neural critic and the variational bound |
+    | "bins" | bins at quantiles, in one dimension |
+    | "plug_in" | frequencies with their bias taken off, for categories and counts |
+    | "kernel_density" | the baseline that people use; its interval is not to be trusted |
+
+    "auto" takes plug-in for categories and classifiers for the rest, and looks whether a method
+    that sees other things agrees. Where samples cannot tell, the estimate is not `trusted`, its
+    `diagnosis` says why, and `low` is a bound that D(P‖Q) exceeds with the given confidence.
+
+    Args:
+        p: the reference.
+        q: what stands in for it; batch shapes of distributions broadcast.
+        divergence: a name, as in `kullback.distributions.targets.NAMES`, a record of
+            `kullback.divergences`, the user's own included, "wasserstein", or, of two samples,
+            "sliced_wasserstein", "mmd" (the squared one) or "energy".
+        method: see above.
+        confidence: of the interval. Bounds have confidence 1.
+        alpha: the order, for "renyi" and "alpha".
+        weight: of P in the mixture, for "js".
+        order: of the Wasserstein distance, by default 2 of distributions and 1 of samples.
+        seed: of samples: how draws are split, and all else that is left to chance; 0 if None.
+        generator: of distributions: makes the draws reproducible. `sample` takes none, so the
+            global generators are seeded from it while drawing and put back afterwards.
+        rtol: of distributions: relative error to aim at; if None 1e-9 for sums and integrals on
+            the line, 1e-6 for those in two or three dimensions, 1e-2 for Monte Carlo.
+        budget: of distributions: the most points for each element of the batch that Monte Carlo
+            may take, besides its pilot run.
+
+    Returns:
+        An `Estimate`. Of distributions, `value`, `low`, `high` and `stderr` are tensors of the
+        broadcast batch shape; closed forms, sums and integrals can be differentiated. Of samples
+        they are floats.
+
+    Raises:
+        InputError: an unknown name, a method or an option that does not apply, or a distribution
+            without a `log_prob` that holds.
+        NoClosedForm: method="exact" and there is none.
+        ShapeError: shapes that do not fit, or fewer than ten draws.
+        NonFiniteError: NaN or an infinity among the draws.
+
+    Example:
+        >>> from torch.distributions import Dirichlet, Gamma, LogNormal, Normal
+        >>> print(estimate(Normal(0.0, 1.0), Normal(1.0, 2.0)))
+        0.4431471806 (closed form)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> kl = estimate(Gamma(2.0, 1.0), LogNormal(0.0, 1.0), method="monte_carlo",
+        ...               generator=generator)
+        >>> bool(kl.low < 0.1767 < kl.high), kl.trusted
+        (True, True)
+        >>> js = estimate(Dirichlet(torch.ones(5)), Dirichlet(torch.arange(1.0, 6.0)), "js",
+        ...               generator=generator)
+        >>> js.method
+        "Monte Carlo, independent draws, half from P and half from Q, Student's t"
+        >>> x = torch.randn(2000, generator=generator)
+        >>> y = 1 + 2 * torch.randn(2000, generator=generator)
+        >>> kl = estimate(x, y)
+        >>> kl.low < 0.4431 < kl.high, kl.trusted
+        (True, True)
+    """
+    if not is_draws(p) and not is_draws(q):
+        if seed is not None:
+            raise InputError("seed= goes with samples; distributions take generator=")
+        return of_distributions(
+            p,
+            q,
+            divergence,
+            method=method,
+            rtol=rtol,
+            confidence=confidence,
+            generator=generator,
+            alpha=alpha,
+            weight=weight,
+            order=order,
+            budget=budget,
+        )
+    refused = {"rtol": rtol, "generator": generator, "budget": budget}
+    given = [name for name, value in refused.items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]}= goes with distributions; samples take seed=")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
+    options = {"confidence": confidence, "seed": 0 if seed is None else seed}
+    if not (is_draws(p) and is_draws(q)):
+        return _one_of_each(p, q, target_of(divergence, alpha, weight), method, options)
+    pair = draws_of(p, q)
+    if divergence in _DISTANCES:
+        return _distance(pair, str(divergence), method, order, options)
+    if order is not None:
+        raise InputError('order= goes with "wasserstein"; the order of "renyi" is alpha=')
+    return _answer(pair, target_of(divergence, alpha, weight), method, options)
+
+
+_DISTANCES = ("wasserstein", "sliced_wasserstein", "mmd", "energy")
+METHODS = (
+    "auto",
+    "classifier",
+    "quadratic",
+    "splines",
+    "kernel",
+    "trees",
+    "nearest_neighbors",
+    "critic",
+    "bins",
+    "plug_in",
+    "kernel_density",
+)
+"""The methods for two samples, by name."""
+
+
+def _answer(pair: DrawsPair, target: Target, method: str, options: dict[str, Any]) -> Estimate:
+    if method not in METHODS:
+        raise InputError(f"method={method!r} is not one of {list(METHODS)}, for two samples")
+    return _method_of(method)(pair, target, **options)
+
+
+def _method_of(name: str) -> Callable[..., Estimate]:
+    if name == "auto":
+        from kullback.samples.auto import auto
+
+        return auto
+    if name == "nearest_neighbors":
+        from kullback.samples.nearest_neighbor import nearest_neighbors
+
+        return nearest_neighbors
+    if name == "critic":
+        from kullback.samples.critic import critic
+
+        return critic
+    if name == "bins":
+        from kullback.samples.binning import quantile_bins
+
+        return quantile_bins
+    if name == "plug_in":
+        from kullback.samples.discrete import plug_in
+
+        return plug_in
+    if name == "kernel_density":
+        from kullback.samples.kernel_density import kernel_density
+
+        return kernel_density
+    from functools import partial
+
+    from kullback.samples.classifier import classifier
+    from kullback.samples.log_ratio.models import MODELS
+
+    return partial(classifier, models=MODELS if name == "classifier" else (name,))
+
+
+def _distance(
+    pair: DrawsPair, name: str, method: str, order: float | None, options: dict[str, Any]
+) -> Estimate:
+    if name in ("mmd", "energy"):
+        if method != "auto" or order is not None:
+            raise InputError(f'"{name}" has one method, "auto", and no order=')
+        if name == "mmd":
+            from kullback.samples.kernel_mean import mmd
+
+            return mmd(pair, **options)
+        from kullback.samples.energy import energy_distance
+
+        return energy_distance(pair, **options)
+    from kullback.samples.transport import wasserstein
+
+    if name == "sliced_wasserstein":
+        if method != "auto":
+            raise InputError(f'method={method!r}: "sliced_wasserstein" has one method, "auto"')
+        method = "sliced"
+    return wasserstein(pair, order=1.0 if order is None else order, method=method, **options)
+
+
+def _one_of_each(p: Any, q: Any, target: Target, method: str, options: dict[str, Any]) -> Estimate:
+    from kullback.samples.against_density import against_density
+
+    if method != "auto":
+        raise InputError(f'method={method!r}: of draws and a density there is one, "auto"')
+    if is_draws(p):
+        return against_density(p, q, target, draws_are="p", **options)
+    return against_density(q, p, target, draws_are="q", **options)

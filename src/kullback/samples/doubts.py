@@ -1,0 +1,92 @@
+"""When an estimate from samples is not to be leaned on, and why, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kullback.distributions.targets import Target
+from kullback.divergences import JEFFREYS, Divergence
+from kullback.samples.draws import DrawsPair
+
+if TYPE_CHECKING:
+    from kullback.samples.classifier import Reading
+
+__all__ = ["doubts_of", "share_beyond"]
+
+_BEYOND, _BEYOND_DRAWS = 0.01, 20
+"""More of one side beyond the other's draws than this share, and than so many: out of reach."""
+_EXTREME = 3
+"""Beyond the third draw from either end, so that one stray draw is no reach."""
+_WIDE, _LARGE = 0.5, 0.5
+"""An error above this share of a value above so many nats: too few draws for the divergence."""
+_UNLEARNT = 0.5
+"""Where more of the value came with the second half of the draws, much more is to come."""
+
+
+def doubts_of(reading: Reading, pair: DrawsPair, target: Target) -> list[str]:
+    """Why the reading is in doubt; nothing where it is not."""
+    doubts: list[Callable[[], str]] = [
+        lambda: _out_of_reach(pair, target),
+        lambda: _too_wide(reading, pair),
+        lambda: _still_learning(reading, pair),
+    ]
+    return [said for said in (doubt() for doubt in doubts) if said]
+
+
+def _out_of_reach(pair: DrawsPair, target: Target) -> str:
+    """Of divergences without a bound only: the others cannot lose much there."""
+    assert isinstance(target.record, Divergence)
+    if math.isfinite(target.record.upper):
+        return ""
+    sides = [("P", "Q", pair.p, pair.q)]
+    if target.record.name == "reverse_kl":
+        sides = [("Q", "P", pair.q, pair.p)]
+    elif target.record is JEFFREYS:
+        sides.append(("Q", "P", pair.q, pair.p))
+    for one, other, draws, reached in sides:
+        for kind, a, b in (
+            ("", draws.numbers, reached.numbers),
+            ("label ", draws.labels, reached.labels),
+        ):
+            for column in range(a.shape[1]):
+                beyond = share_beyond(a[:, column], b[:, column], labels=bool(kind))
+                if beyond > max(_BEYOND, _BEYOND_DRAWS / len(a)):
+                    return (
+                        f"{beyond:.1%} of the draws of {one} lie where {other} has next to none "
+                        f"({kind}column {column}): how improbable they are under {other} is "
+                        "extrapolated, and the divergence may be infinite"
+                    )
+    return ""
+
+
+def share_beyond(a: np.ndarray, b: np.ndarray, *, labels: bool = False) -> float:
+    """The share of `a` beyond the third draws of `b` from its ends, or with a label not in `b`."""
+    if labels:
+        return float(np.mean(~np.isin(a, b)))
+    if len(b) <= 2 * _EXTREME:
+        return 0.0
+    ordered = np.partition(b, [_EXTREME - 1, len(b) - _EXTREME])
+    return float(np.mean((a < ordered[_EXTREME - 1]) | (a > ordered[len(b) - _EXTREME])))
+
+
+def _too_wide(reading: Reading, pair: DrawsPair) -> str:
+    if not (reading.value > _LARGE and reading.stderr > _WIDE * reading.value):
+        return ""
+    return (
+        f"the divergence is too large for {len(pair.p)} and {len(pair.q)} draws: a few draws of Q "
+        "among those of P carry the answer"
+    )
+
+
+def _still_learning(reading: Reading, pair: DrawsPair) -> str:
+    if not (reading.missing > _UNLEARNT * reading.value and reading.value > 3 * reading.stderr):
+        return ""
+    return (
+        f"half of the draws gave {reading.value - reading.missing:.3g}, all of them "
+        f"{reading.value:.3g}: {pair.dimensions} dimensions are too many for {len(pair.p)} and "
+        f"{len(pair.q)} draws"
+    )
