@@ -120,7 +120,7 @@ def _on_lines(
     """The estimate of draws on one line, or on several in columns."""
     found = bounds(x, y, order, rng)
     few = order > 1 and min(len(x), len(y)) < _FEW
-    doubt = _heavy(found.phi, found.psi) or (
+    doubt = _heavy((x, found.phi), (y, found.psi), order) or (
         f"of fewer than {_FEW} draws the quantiles are biased" if few else ""
     )
     quantile = _quantile(x, y, confidence, two_sided=not doubt)
@@ -166,9 +166,7 @@ def _in_space(
         couple, name = exact(order), "cheapest coupling of the draws"
     whole = couple(kept_x, kept_y)
     centre, blindness = debiased(kept_x, kept_y, couple, order)
-    doubt = _heavy(
-        *(np.linalg.norm(side - np.median(side, axis=0), axis=1) ** order for side in (x, y))
-    )
+    doubt = _heavy((kept_x, whole.phi), (kept_y, whole.psi), order)
     if not doubt and blindness > _BLIND:
         doubt = (
             f"in {x.shape[1]} dimensions {len(kept_x)} and {len(kept_y)} draws lie too thin: the "
@@ -204,14 +202,23 @@ def _clipped(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(x, *ends), np.clip(y, *ends)
 
 
-def _heavy(phi: np.ndarray, psi: np.ndarray) -> str:
-    """What to say where the costs have a tail without variance."""
-    for potential, name in ((phi, "x"), (psi, "y")):
-        sizes = torch.from_numpy(np.abs(potential - np.median(potential)))
-        shape = float(pareto_shape(sizes.topk(tail_size(len(sizes)) + 1).values))
+def _heavy(p: tuple[np.ndarray, np.ndarray], q: tuple[np.ndarray, np.ndarray], order: float) -> str:
+    """What to say where the costs have a tail without variance; of draws and their potentials.
+
+    A potential has a variance if |x|^order has one. Near P = Q its own tail is mostly noise, so
+    that both have to be heavy.
+    """
+    for (draws, potential), name in ((p, "x"), (q, "y")):
+        sizes = np.linalg.norm(draws - np.median(draws, axis=0), axis=1) ** order
+        shape = min(_shape(sizes), _shape(np.abs(potential - np.median(potential))))
         if shape >= _INFINITE_VARIANCE:
             return (
                 f"the costs of the draws of {name} have a tail (Pareto shape {shape:.2f}) without "
                 "variance"
             )
     return ""
+
+
+def _shape(sizes: np.ndarray) -> float:
+    count = tail_size(len(sizes)) + 1
+    return float(pareto_shape(torch.from_numpy(sizes).topk(count).values))
