@@ -27,7 +27,7 @@ CORRECTIONS: dict[str, Callable[[Functional, Counts, float], Guess]] = {
 }
 
 
-_LEFT_OVER = 8.0
+_LEFT_OVER = 12.0
 """What bias the jackknife leaves, as a share of what it takes off, stays below this many times the
 undrawn mass, in the measurements, up to a tenth undrawn."""
 

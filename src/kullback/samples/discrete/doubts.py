@@ -16,11 +16,14 @@ from kullback.samples.discrete.spread import Spread
 __all__ = ["doubts_about"]
 
 # P's mass where Q has not drawn, over Q's own mass there by Good–Turing: beyond this, P lives where
-# Q hardly does, and no draws of Q say whether at all. Independent Dirichlet(1) sides come to 10.
+# Q hardly does, and no draws of Q say whether at all. A Dirichlet(1) pair comes to 11.
 _MOST_RATIO = 12.0
 
-# More of the mass undrawn than this, and most of an estimate would be extrapolation: below it the
-# intervals covered in every cell of the measurements.
+# So many draws a side may just have missed, when none of its events was drawn only once.
+_FEW = 2
+
+# More of the mass undrawn than this, and most of an estimate would be extrapolation: below it
+# the intervals of the measurements held.
 _MOST_UNDRAWN = 0.1
 
 
@@ -49,7 +52,7 @@ def _is_infinite(record: Functional, p: float, q: float) -> bool:
 def _beyond(counts: Counts, here: str, there: str) -> list[str]:
     """Doubts about what `here` has where `there` has drawn nothing."""
     own = (counts.of_q == 1).sum()
-    missed, explained = counts.missed, float(own + 1) / counts.m
+    missed, explained = counts.missed, float(own + _FEW) / counts.m
     if missed > _MOST_RATIO * explained:
         return [
             f"{missed:.2%} of the draws of {here} are events that {there} never drew, which by "

@@ -26,7 +26,7 @@ _LOG_SHAPE, _SHAPE_DEVIATION = 0.4, 0.5
 _FEWEST = 2.0
 """This many unseen events are no crowd whose spread could be extrapolated."""
 
-_LONE = 4.0
+_LONE = 6.0
 """The variance that a single unseen event brings, in units of its mean shortfall squared: it may
 be of the far tail of Q as well as of its edge."""
 
