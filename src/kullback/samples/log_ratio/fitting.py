@@ -15,7 +15,7 @@ import numpy as np
 
 from kullback.errors import MissingExtra
 
-__all__ = ["best_strength", "log_loss", "logistic", "trees"]
+__all__ = ["best_strength", "log_loss", "logistic", "trees", "worse"]
 
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 _ENOUGH = 5_000
@@ -45,15 +45,35 @@ def logistic(design: np.ndarray, p: np.ndarray, q: np.ndarray, strength: float) 
 def best_strength(
     design: np.ndarray, p: np.ndarray, q: np.ndarray, rng: np.random.Generator
 ) -> float:
-    """The penalty that does best on a quarter of the rows held back."""
+    """The weakest penalty that a quarter of the rows held back cannot tell from the best.
+
+    What is smoothed away is lost to the divergence, while what is too rough averages out: the
+    weaker of two that do equally well is the better (Newey & Robins 2018, undersmoothing).
+    """
     part = rng.random(len(design)) < 2 * _ENOUGH / max(np.count_nonzero(p + q), 1)
     held = part & (rng.random(len(design)) < 0.25)
     learnt = part & ~held
     if not all(w[rows].any() for w in (p, q) for rows in (held, learnt)):
         return 1.0
     share = design[part], (p * learnt)[part], (q * learnt)[part]
-    losses = [log_loss(logistic(*share, s)[held[part]], p[held], q[held]) for s in _STRENGTHS]
-    return _STRENGTHS[int(np.argmin(losses))]
+    ratios = [logistic(*share, s)[held[part]] for s in _STRENGTHS]
+    best = min(ratios, key=lambda ratio: log_loss(ratio, p[held], q[held]))
+    for strength, ratio in zip(_STRENGTHS, ratios, strict=True):
+        if not worse(ratio, best, p[held], q[held], 1.0):
+            return strength
+    return _STRENGTHS[-1]
+
+
+def worse(ratio: np.ndarray, best: np.ndarray, p: np.ndarray, q: np.ndarray, errors: float) -> bool:
+    """Whether the log loss of `ratio` is above that of `best` by more than so many errors."""
+    extra, variance = 0.0, 0.0
+    for sign, weight in ((-1.0, p), (1.0, q)):
+        difference = np.logaddexp(0, sign * ratio) - np.logaddexp(0, sign * best)
+        total = weight.sum()
+        mean = difference @ weight / total
+        extra += mean
+        variance += float((difference - mean) ** 2 @ weight / total**2)
+    return bool(extra > errors * np.sqrt(variance))
 
 
 def trees(columns: np.ndarray, p: np.ndarray, q: np.ndarray, seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kullback.samples.log_ratio.fitting import log_loss, worse
 from kullback.samples.log_ratio.models import model_of
 from kullback.samples.table import Table
 
@@ -87,25 +88,11 @@ def out_of_fold(table: Table, names: Sequence[str], seed: int) -> OutOfFold:
 
 def _near_the_best(ratios: dict[str, np.ndarray], p: np.ndarray, q: np.ndarray) -> list[str]:
     """The models whose log loss is not told from the best one's, draw for draw."""
-    losses = {
-        name: (np.logaddexp(0, -ratio), np.logaddexp(0, ratio)) for name, ratio in ratios.items()
-    }
-    means = {name: a @ p / p.sum() + b @ q / q.sum() for name, (a, b) in losses.items()}
-    best = min(means, key=lambda name: means[name])
-    kept = []
-    for name, (a, b) in losses.items():
-        variance = sum(
-            _variance(own - other, w) / w.sum()
-            for own, other, w in zip((a, b), losses[best], (p, q), strict=True)
-        )
-        if means[name] - means[best] <= _NEAR * np.sqrt(variance):
-            kept.append(name)
-    return kept
+    best = min(ratios.values(), key=lambda ratio: log_loss(ratio, p, q))
+    return [name for name, ratio in ratios.items() if not worse(ratio, best, p, q, _NEAR)]
 
 
-def _variance(values: np.ndarray, weight: np.ndarray) -> float:
-    mean = values @ weight / weight.sum()
-    return float((values - mean) ** 2 @ weight / weight.sum())
+_Entries = tuple[np.ndarray, ...]
 
 
 def _at(
