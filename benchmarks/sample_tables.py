@@ -218,10 +218,10 @@ def _against_neighbours(at: At) -> Verdict:
     return _highest(_ratios(at, [*neighbours, NEIGHBOURS], cells), 0.5)
 
 
-def times_table(timings: list[Timing]) -> Table:
-    table = Table("question", "seconds", "to reach", "reached", "met", title="best wall seconds")
-    for one in timings:
-        seconds = ", ".join(f"{name} {value:.3g}" for name, value in one.seconds.items())
-        met = "yes" if one.met else "[red]no[/]"
-        table.add_row(one.question, seconds, one.target, f"{one.reached:.2f}", met)
+def times_table(timing: Timing) -> Table:
+    verdict = "met" if timing.met else "[red]not met[/]"
+    reached = f"{timing.target}: {timing.reached:.2f}, {verdict}"
+    table = Table("", "best wall seconds", title=f"{timing.question}; {reached}")
+    for name, seconds in timing.seconds.items():
+        table.add_row(name, f"{seconds:.3g}")
     return table

@@ -6,7 +6,7 @@ The best of a few rounds counts, of wall time: what disturbs a run only ever mak
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +33,12 @@ class Timing:
     met: bool
 
 
-def timings(sizes: dict[str, int], rounds: int = 3) -> list[Timing]:
-    return [
-        _neighbours(sizes["neighbours"], rounds),
-        _line(sizes["line"], rounds),
-        _columns(sizes["columns"], rounds),
-        _auto(sizes["auto"], rounds),
-    ]
+def timings(sizes: dict[str, int], rounds: int = 3) -> Iterator[Timing]:
+    """One question after the other, as they are answered."""
+    yield _neighbours(sizes["neighbours"], rounds)
+    yield _line(sizes["line"], rounds)
+    yield _columns(sizes["columns"], rounds)
+    yield _auto(sizes["auto"], rounds)
 
 
 def _best(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:

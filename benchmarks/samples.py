@@ -54,7 +54,8 @@ def main() -> None:
     if "times" in options.parts:
         from sample_times import LARGE, SMALL, timings
 
-        console.print(times_table(timings(LARGE if options.large else SMALL)))
+        for timing in timings(LARGE if options.large else SMALL):
+            console.print(times_table(timing))
 
 
 def _options() -> argparse.Namespace:
