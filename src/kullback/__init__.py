@@ -11,7 +11,6 @@ from kullback.distributions.doors import (
     chi_squared,
     cross_entropy,
     entropy,
-    explain,
     f_divergence,
     hellinger_distance,
     jeffreys_divergence,
@@ -22,7 +21,8 @@ from kullback.distributions.doors import (
     wasserstein_distance,
 )
 from kullback.results import Comparison, Estimate
-from kullback.samples.door import estimate
+from kullback.samples.door import estimate, explain
+from kullback.samples.same_distribution import same_distribution
 from kullback.tensors import Explanation
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "js_divergence",
     "kl_divergence",
     "renyi_divergence",
+    "same_distribution",
     "total_variation",
     "wasserstein_distance",
 ]

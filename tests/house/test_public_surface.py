@@ -38,6 +38,7 @@ SURFACE = sorted(
         "errors",
         "estimate",
         "explain",
+        "same_distribution",
         "wasserstein_distance",
     ]
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from kullback.distributions import doors
 from kullback.distributions.estimation.estimate import estimate as of_distributions
 from kullback.distributions.targets import Target, target_of
 from kullback.divergences import Functional
@@ -14,7 +17,7 @@ from kullback.errors import InputError
 from kullback.results import Estimate
 from kullback.samples.draws import DrawsPair, draws_of, is_draws
 
-__all__ = ["METHODS", "estimate"]
+__all__ = ["METHODS", "estimate", "explain"]
 
 
 def estimate(
@@ -31,6 +34,7 @@ def estimate(
     generator: torch.Generator | None = None,
     rtol: float | None = None,
     budget: int | None = None,
+    **options: Any,
 ) -> Estimate[Any]:
     """D(P‖Q) with an interval, of two distributions, of two samples, or of one of each.
 
@@ -86,6 +90,8 @@ def estimate(
             the line, 1e-6 for those in two or three dimensions, 1e-2 for Monte Carlo.
         budget: of distributions: the most points for each element of the batch that Monte Carlo
             may take, besides its pilot run.
+        options: of samples: what else the method takes, such as k=5 of "nearest_neighbors" or
+            correction="chao_shen" of "plug_in".
 
     Returns:
         An `Estimate`. Of distributions, `value`, `low`, `high` and `stderr` are tensors of the
@@ -119,8 +125,8 @@ def estimate(
         (True, True)
     """
     if not is_draws(p) and not is_draws(q):
-        if seed is not None:
-            raise InputError("seed= goes with samples; distributions take generator=")
+        for name in ("seed", *options) if seed is not None else options:
+            raise InputError(f"{name}= goes with samples; distributions take generator=")
         return of_distributions(
             p,
             q,
@@ -140,7 +146,7 @@ def estimate(
         raise InputError(f"{given[0]}= goes with distributions; samples take seed=")
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
-    options = {"confidence": confidence, "seed": 0 if seed is None else seed}
+    options |= {"confidence": confidence, "seed": 0 if seed is None else seed}
     if not (is_draws(p) and is_draws(q)):
         return _one_of_each(p, q, target_of(divergence, alpha, weight), method, options)
     pair = draws_of(p, q)
@@ -149,6 +155,15 @@ def estimate(
     if order is not None:
         raise InputError('order= goes with "wasserstein"; the order of "renyi" is alpha=')
     return _answer(pair, target_of(divergence, alpha, weight), method, options)
+
+
+@functools.wraps(doors.explain)
+def explain(p: Any, q: Any, *args: Any, **options: Any) -> Any:
+    if options.get("space") != "samples":
+        return doors.explain(p, q, *args, **options)
+    from kullback.samples.explain import explain as of_samples
+
+    return of_samples(p, q, *args, **{k: v for k, v in options.items() if k != "space"})
 
 
 _DISTANCES = ("wasserstein", "sliced_wasserstein", "mmd", "energy")
@@ -171,7 +186,19 @@ METHODS = (
 def _answer(pair: DrawsPair, target: Target, method: str, options: dict[str, Any]) -> Estimate:
     if method not in METHODS:
         raise InputError(f"method={method!r} is not one of {list(METHODS)}, for two samples")
-    return _method_of(method)(pair, target, **options)
+    return _called(_method_of(method), f"method={method!r}", options, pair, target)
+
+
+def _called(
+    function: Callable[..., Estimate], name: str, options: dict[str, Any], *args: Any
+) -> Estimate:
+    """The answer of a method; raises `InputError` for an option that it does not take."""
+    taken = inspect.signature(function).parameters
+    strange = [option for option in options if option not in taken]
+    if strange:
+        own = sorted(set(taken) - {"pair", "target", "confidence", "seed", "models"})
+        raise InputError(f"{name} takes no {strange[0]}=, but {own or 'no options of its own'}")
+    return function(*args, **options)
 
 
 def _method_of(name: str) -> Callable[..., Estimate]:
@@ -199,12 +226,10 @@ def _method_of(name: str) -> Callable[..., Estimate]:
         from kullback.samples.kernel_density import kernel_density
 
         return kernel_density
-    from functools import partial
-
     from kullback.samples.classifier import classifier
     from kullback.samples.log_ratio.models import MODELS
 
-    return partial(classifier, models=MODELS if name == "classifier" else (name,))
+    return functools.partial(classifier, models=MODELS if name == "classifier" else (name,))
 
 
 def _distance(
@@ -216,17 +241,18 @@ def _distance(
         if name == "mmd":
             from kullback.samples.kernel_mean import mmd
 
-            return mmd(pair, **options)
+            return _called(mmd, name, options, pair)
         from kullback.samples.energy import energy_distance
 
-        return energy_distance(pair, **options)
+        return _called(energy_distance, name, options, pair)
     from kullback.samples.transport import wasserstein
 
     if name == "sliced_wasserstein":
         if method != "auto":
             raise InputError(f'method={method!r}: "sliced_wasserstein" has one method, "auto"')
         method = "sliced"
-    return wasserstein(pair, order=1.0 if order is None else order, method=method, **options)
+    options = {"order": 1.0 if order is None else order, "method": method, **options}
+    return _called(wasserstein, name, options, pair)
 
 
 def _one_of_each(p: Any, q: Any, target: Target, method: str, options: dict[str, Any]) -> Estimate:

@@ -139,7 +139,8 @@ def explain(
         q: what stands in for it, of the same shape.
         labels: a name per event; their indices when left out.
         top: how many events to list.
-        space: what the entries are, as in `kl_divergence`.
+        space: what the entries are, as in `kl_divergence`; "samples" for draws of P and of Q,
+            which `kullback.samples.explain` answers for.
         validate: check the rows.
 
     Raises:

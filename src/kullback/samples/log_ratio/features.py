@@ -5,6 +5,8 @@ Scales and knots come from both sides together, without a look at which draw is 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from kullback.samples.draws import Draws
@@ -52,7 +54,8 @@ def spline_design(rows: Draws, weight: np.ndarray) -> np.ndarray:
     for column in z[:, :d].T:
         knots = np.unique(_quantiles(column, weight, np.linspace(0.005, 0.995, _KNOTS)))
         if len(knots) > 2:
-            spline = SplineTransformer(knots=knots[:, None], extrapolation="linear")
+            options: dict[str, Any] = {"knots": knots[:, None], "extrapolation": "linear"}
+            spline = SplineTransformer(**options)
             columns.append(spline.fit_transform(column[:, None])[:, 1:])
     if 1 < z.shape[1] <= _MOST_PRODUCTS:
         left, right = np.triu_indices(z.shape[1], 1)

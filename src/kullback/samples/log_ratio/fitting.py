@@ -10,6 +10,7 @@ chapter 4.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def logistic(design: np.ndarray, p: np.ndarray, q: np.ndarray, strength: float) 
         # Not converged to the last digit: what a fit is worth is measured on other draws.
         warnings.simplefilter("ignore")
         model.fit(x, labels, sample_weight=weight)
-    return design @ model.coef_[0] + model.intercept_[0] + _prior(p, q)
+    return np.asarray(model.decision_function(design)) + _prior(p, q)
 
 
 def best_strength(
@@ -83,14 +84,14 @@ def trees(columns: np.ndarray, p: np.ndarray, q: np.ndarray, seed: int) -> np.nd
     except ImportError as error:
         raise MissingExtra("scikit-learn", "samples") from error
     x, labels, weight = _stacked(columns, p, q)
+    options: dict[str, Any] = {"early_stopping": True, "validation_fraction": 0.15}
     model = HistGradientBoostingClassifier(
         max_iter=200,
         max_leaf_nodes=8,
         l2_regularization=1.0,
-        early_stopping=True,
-        validation_fraction=0.15,
         n_iter_no_change=8,
         random_state=seed,
+        **options,
     )
     model.fit(x, labels, sample_weight=weight)
     return np.asarray(model.decision_function(columns)) + _prior(p, q)
