@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kullback.distributions.targets import Target
 from kullback.divergences import JEFFREYS, Divergence
-from kullback.samples.draws import DrawsPair
+from kullback.samples.draws import Draws, DrawsPair
 
 if TYPE_CHECKING:
     from kullback.samples.classifier import Reading
 
 __all__ = ["doubts_of", "share_beyond"]
 
-_BEYOND, _BEYOND_DRAWS = 0.01, 20
-"""More of one side beyond the other's draws than this share, and than so many: out of reach."""
+_BEYOND, _BEYOND_DRAWS = 0.01, 40
+"""A larger share of one side beyond the other's draws than this and so many draws: out of reach."""
 _EXTREME = 3
 """Beyond the third draw from either end, so that one stray draw is no reach."""
 _WIDE, _LARGE = 0.5, 0.5
@@ -48,25 +48,26 @@ def _out_of_reach(pair: DrawsPair, target: Target) -> str:
     elif target.record is JEFFREYS:
         sides.append(("Q", "P", pair.q, pair.p))
     for one, other, draws, reached in sides:
-        for kind, a, b in (
-            ("", draws.numbers, reached.numbers),
-            ("label ", draws.labels, reached.labels),
-        ):
-            for column in range(a.shape[1]):
-                beyond = share_beyond(a[:, column], b[:, column], labels=bool(kind))
-                if beyond > max(_BEYOND, _BEYOND_DRAWS / len(a)):
-                    return (
-                        f"{beyond:.1%} of the draws of {one} lie where {other} has next to none "
-                        f"({kind}column {column}): how improbable they are under {other} is "
-                        "extrapolated, and the divergence may be infinite"
-                    )
+        for name, beyond in _beyond(draws, reached):
+            if beyond > _BEYOND + _BEYOND_DRAWS / len(draws):
+                return (
+                    f"{beyond:.1%} of the draws of {one} lie where {other} has next to none "
+                    f"({name}): how improbable they are under {other} is extrapolated, and the "
+                    "divergence may be infinite"
+                )
     return ""
 
 
-def share_beyond(a: np.ndarray, b: np.ndarray, *, labels: bool = False) -> float:
-    """The share of `a` beyond the third draws of `b` from its ends, or with a label not in `b`."""
-    if labels:
-        return float(np.mean(~np.isin(a, b)))
+def _beyond(draws: Draws, reached: Draws) -> Iterator[tuple[str, float]]:
+    """Column by column, the share of `draws` that the other side does not reach."""
+    for index, (a, b) in enumerate(zip(draws.numbers.T, reached.numbers.T, strict=True)):
+        yield f"column {index} of the numbers", share_beyond(a, b)
+    for index, (a, b) in enumerate(zip(draws.labels.T, reached.labels.T, strict=True)):
+        yield f"column {index} of the labels", float(np.mean(~np.isin(a, b)))
+
+
+def share_beyond(a: np.ndarray, b: np.ndarray) -> float:
+    """The share of `a` beyond the third draws of `b` from its ends."""
     if len(b) <= 2 * _EXTREME:
         return 0.0
     ordered = np.partition(b, [_EXTREME - 1, len(b) - _EXTREME])
