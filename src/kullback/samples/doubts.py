@@ -22,7 +22,7 @@ _BEYOND, _BEYOND_DRAWS = 0.01, 40
 _EXTREME = 3
 """Beyond the third draw from either end, so that one stray draw is no reach."""
 _WIDE, _LARGE = 0.5, 0.5
-"""An error above this share of a value above so many nats: too few draws for the divergence."""
+"""An error above this share of the value, or of so many nats: too few draws for the divergence."""
 _UNLEARNT = 0.5
 """Where more of the value came with the second half of the draws, much more is to come."""
 
@@ -75,7 +75,7 @@ def share_beyond(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _too_wide(reading: Reading, pair: DrawsPair) -> str:
-    if not (reading.value > _LARGE and reading.stderr > _WIDE * reading.value):
+    if not reading.stderr > max(_WIDE * reading.value, _WIDE * _LARGE):
         return ""
     return (
         f"the divergence is too large for {len(pair.p)} and {len(pair.q)} draws: a few draws of Q "

@@ -57,12 +57,15 @@ class Mixture:
         return (of_p / pair.p).numpy(), (of_q / pair.q).numpy()
 
     def variances(self, record: Functional) -> tuple[float, float]:
-        """Of the influences of one draw of P and of one draw of Q."""
+        """Of the influences of one draw of P and of one of Q; inf where a ratio is beyond e^700."""
         pair = self._pair
         on_p, on_q = self.influences(record)
         found = []
         for density, influence in ((pair.p.numpy(), on_p), (pair.q.numpy(), on_q)):
             share = self.weight * density
+            if not np.isfinite(influence).all():
+                found.append(np.inf)
+                continue
             mean = share @ influence / share.sum()
             found.append(float(share @ (influence - mean) ** 2 / share.sum()))
         return found[0], found[1]
