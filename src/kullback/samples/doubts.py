@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kullback.distributions.targets import Target
-from kullback.divergences import JEFFREYS, Divergence
+from kullback.divergences import Divergence
 from kullback.samples.draws import Draws, DrawsPair
+from kullback.samples.reach import reach_of
 
 if TYPE_CHECKING:
     from kullback.samples.classifier import Reading
@@ -23,6 +24,8 @@ _EXTREME = 3
 """Beyond the third draw from either end, so that one stray draw is no reach."""
 _WIDE, _LARGE = 0.5, 0.5
 """An error above this share of the value, or of so many nats: too few draws for the divergence."""
+_UNSEEN, _NEGLIGIBLE = 1.0, 0.02
+"""What a heavier tail may add in secret: by the error that is told, and in nats."""
 _UNLEARNT = 0.5
 """Where more of the value came with the second half of the draws, much more is to come."""
 
@@ -31,23 +34,26 @@ def doubts_of(reading: Reading, pair: DrawsPair, target: Target) -> list[str]:
     """Why the reading is in doubt; nothing where it is not."""
     doubts: list[Callable[[], str]] = [
         lambda: _out_of_reach(pair, target),
+        lambda: _heavier(reading, pair, target),
         lambda: _too_wide(reading, pair),
         lambda: _still_learning(reading, pair),
     ]
     return [said for said in (doubt() for doubt in doubts) if said]
 
 
-def _out_of_reach(pair: DrawsPair, target: Target) -> str:
-    """Of divergences without a bound only: the others cannot lose much there."""
+def _sides(pair: DrawsPair, target: Target) -> Iterator[tuple[str, str, Draws, Draws]]:
+    """Whose density in whose place a divergence grows with beyond all bounds, and their draws."""
     assert isinstance(target.record, Divergence)
     if math.isfinite(target.record.upper):
-        return ""
-    sides = [("P", "Q", pair.p, pair.q)]
-    if target.record.name == "reverse_kl":
-        sides = [("Q", "P", pair.q, pair.p)]
-    elif target.record is JEFFREYS:
-        sides.append(("Q", "P", pair.q, pair.p))
-    for one, other, draws, reached in sides:
+        return
+    if target.record.name != "reverse_kl":
+        yield "P", "Q", pair.p, pair.q
+    if target.record.name in ("reverse_kl", "jeffreys"):
+        yield "Q", "P", pair.q, pair.p
+
+
+def _out_of_reach(pair: DrawsPair, target: Target) -> str:
+    for one, other, draws, reached in _sides(pair, target):
         for name, beyond in _beyond(draws, reached):
             if beyond > _BEYOND + _BEYOND_DRAWS / len(draws):
                 return (
@@ -55,6 +61,24 @@ def _out_of_reach(pair: DrawsPair, target: Target) -> str:
                     f"({name}): how improbable they are under {other} is extrapolated, and the "
                     "divergence may be infinite"
                 )
+    return ""
+
+
+def _heavier(reading: Reading, pair: DrawsPair, target: Target) -> str:
+    for one, other, draws, reached in _sides(pair, target):
+        if not draws.numbers.shape[1]:
+            continue
+        spread = np.concatenate([draws.numbers, reached.numbers]).std(axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        reach = reach_of(draws.numbers / scale, reached.numbers / scale)
+        if reach.heavier <= 1 or reach.share * len(draws) < _EXTREME:
+            continue
+        if reach.may_add > max(_UNSEEN * reading.stderr, _NEGLIGIBLE):
+            return (
+                f"{reach.share:.2%} of the draws of {one} lie farther out than all of {other}'s, "
+                "with the heavier tail: how small the other density is there was not seen, and "
+                "the divergence may be much larger"
+            )
     return ""
 
 

@@ -21,7 +21,7 @@ from kullback.results import Estimate
 from kullback.samples.binning.counts import Level, counts_of, level_of
 from kullback.samples.certified import lower_bound
 from kullback.samples.draws import DrawsPair
-from kullback.samples.nearest_neighbor.reach import reach_of
+from kullback.samples.reach import reach_of
 
 __all__ = ["quantile_bins"]
 

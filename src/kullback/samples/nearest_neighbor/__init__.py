@@ -20,8 +20,8 @@ from kullback.samples.certified import lower_bound
 from kullback.samples.draws import DrawsPair
 from kullback.samples.nearest_neighbor.bias import PARTS, heading_of, interval_of
 from kullback.samples.nearest_neighbor.doubts import doubts
-from kullback.samples.nearest_neighbor.reach import Reach, reach_of
 from kullback.samples.nearest_neighbor.sums import Question, question_of
+from kullback.samples.reach import Reach, reach_of
 from kullback.samples.scaling import SCALES, Scale, scaled
 
 __all__ = ["nearest_neighbors"]

@@ -6,7 +6,7 @@ import math
 
 from kullback.samples.draws import DrawsPair
 from kullback.samples.nearest_neighbor.bias import Heading
-from kullback.samples.nearest_neighbor.reach import Reach
+from kullback.samples.reach import Reach
 
 __all__ = ["doubts"]
 
