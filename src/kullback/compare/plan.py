@@ -36,7 +36,7 @@ def planned(
         windows=windows,
         batch=_batch(batch, candidates, windows),
         reading=Reading(as_llama_cpp, top),
-        text_of=_text_of(p, candidates),
+        text_of=_text_of(p, candidates, windows),
     )
 
 
@@ -70,8 +70,12 @@ def _batch(batch: int | None, candidates: list[Source], windows: Windows) -> int
     return batch
 
 
-def _text_of(p: Source, candidates: list[Source]) -> Callable[[int], str] | None:
-    """What a token says, where a side has a tokeniser."""
+def _text_of(
+    p: Source, candidates: list[Source], windows: Windows
+) -> Callable[[int], str] | None:
+    """What a token says, where a side has a tokeniser; the name of a class, where it has one."""
+    if windows.slices is not None and windows.slices.class_names:
+        return windows.slices.class_names.__getitem__
     tokenizers = [side.tokenizer for side in (p, *candidates) if side.tokenizer is not None]
     if not tokenizers:
         return None
