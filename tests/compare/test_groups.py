@@ -430,3 +430,19 @@ def test_a_torn_table_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(FileFormatError, match="is not a whole"):
         compare(path, path)
+
+
+def test_the_table_names_the_classes(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(40, 3)).astype(np.float32)
+    names = np.array(["cat", "dog", "owl"])
+    for side in ("a", "b"):
+        shown = logits + (side == "b") * rng.normal(size=logits.shape).astype(np.float32)
+        np.savez(
+            tmp_path / f"{side}.npz", logits=shown, labels=np.arange(40) % 3, class_names=names
+        )
+    compare(tmp_path / "a.npz", tmp_path / "b.npz", out=tmp_path / "out")
+    found = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*.parquet"))
+    assert all(name.encode() in found for name in names)
