@@ -146,14 +146,23 @@ def estimate(
         raise InputError(f"{given[0]}= goes with distributions; samples take seed=")
     if not 0 < confidence < 1:
         raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
-    options |= {"confidence": confidence, "seed": 0 if seed is None else seed}
+    seed = 0 if seed is None else seed
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed}: scikit-learn takes whole numbers from 0 to 2**32 − 1")
+    if options.keys() & _NOT_OPTIONS:
+        raise InputError(f"{min(options.keys() & _NOT_OPTIONS)}= is not for the door: see method=")
+    options |= {"confidence": confidence, "seed": seed}
+    if order is not None and divergence not in _DISTANCES:
+        raise InputError('order= goes with "wasserstein"; the order of "renyi" is alpha=')
     if not (is_draws(p) and is_draws(q)):
+        if divergence in _DISTANCES:
+            raise InputError(f"{divergence!r} needs draws of both sides: draw from the other too")
         return _one_of_each(p, q, target_of(divergence, alpha, weight), method, options)
     pair = draws_of(p, q)
     if divergence in _DISTANCES:
+        if alpha is not None or weight is not None:
+            raise InputError(f"{divergence!r} takes neither alpha= nor weight=")
         return _distance(pair, str(divergence), method, order, options)
-    if order is not None:
-        raise InputError('order= goes with "wasserstein"; the order of "renyi" is alpha=')
     return _answer(pair, target_of(divergence, alpha, weight), method, options)
 
 
@@ -167,6 +176,9 @@ def explain(p: Any, q: Any, *args: Any, **options: Any) -> Any:
 
 
 _DISTANCES = ("wasserstein", "sliced_wasserstein", "mmd", "energy")
+_NOT_OPTIONS = {"pair", "target", "models", "draws_are"}
+"""What methods take from the door alone."""
+
 METHODS = (
     "auto",
     "classifier",
@@ -196,7 +208,8 @@ def _called(
     taken = inspect.signature(function).parameters
     strange = [option for option in options if option not in taken]
     if strange:
-        own = sorted(set(taken) - {"pair", "target", "confidence", "seed", "models"})
+        from_door = {*_NOT_OPTIONS, "draws", "density", "confidence", "seed"}
+        own = sorted(set(taken) - from_door)
         raise InputError(f"{name} takes no {strange[0]}=, but {own or 'no options of its own'}")
     return function(*args, **options)
 
@@ -260,6 +273,6 @@ def _one_of_each(p: Any, q: Any, target: Target, method: str, options: dict[str,
 
     if method != "auto":
         raise InputError(f'method={method!r}: of draws and a density there is one, "auto"')
-    if is_draws(p):
-        return against_density(p, q, target, draws_are="p", **options)
-    return against_density(q, p, target, draws_are="q", **options)
+    draws, density, side = (p, q, "p") if is_draws(p) else (q, p, "q")
+    of_side = functools.partial(against_density, draws_are=side)
+    return _called(of_side, "an estimate against a density", options, draws, density, target)

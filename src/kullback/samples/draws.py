@@ -6,15 +6,14 @@ sides share. Every method reads the same two frozen records and trusts them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
+from kullback.samples.columns import as_rows, in_the_order_of
 
 __all__ = ["Atoms", "Draws", "DrawsPair", "as_rows", "draws_of", "is_draws"]
 
@@ -104,10 +103,13 @@ def is_draws(side: Any) -> bool:
 def draws_of(x: Any, y: Any) -> DrawsPair:
     """The draws `x` of P and `y` of Q: tensors, arrays, lists or data frames, [n] or [n, d].
 
+    Two data frames are aligned by the names of their columns.
+
     Raises `ShapeError` for sides with other columns or fewer than ten rows, `NonFiniteError`
-    for NaN and infinities, naming the first, and `DtypeError` for what cannot be a draw.
+    for NaN, infinities and missing values, naming the first, and `DtypeError` for what cannot
+    be a draw.
     """
-    of_p, of_q = as_rows(x, "x"), as_rows(y, "y")
+    of_p, of_q = as_rows(x, "x"), as_rows(in_the_order_of(x, y), "y")
     if len(of_p) != len(of_q):
         raise ShapeError(
             f"x has {len(of_p)} columns and y has {len(of_q)}: the columns of both sides must be "
@@ -126,7 +128,9 @@ def draws_of(x: Any, y: Any) -> DrawsPair:
             for side, column, name in zip(numbers, (a, b), "xy", strict=True):
                 side.append(_finite(column.astype(np.float64), name, index))
         else:
-            names, codes = np.unique(np.concatenate([_named(a), _named(b)]), return_inverse=True)
+            names, codes = np.unique(
+                np.concatenate([a.astype(str), b.astype(str)]), return_inverse=True
+            )
             labels[0].append(codes[: len(a)])
             labels[1].append(codes[len(a) :])
             levels.append(len(names))
@@ -144,53 +148,8 @@ def draws_of(x: Any, y: Any) -> DrawsPair:
     return DrawsPair(p, q, tuple(levels), categorical=whole or not numbers[0])
 
 
-def as_rows(side: Any, name: str) -> list[np.ndarray]:
-    """The columns of `side`, each [n]: of a tensor, an array, a list or a data frame."""
-    if isinstance(side, torch.Tensor):
-        half = side.dtype in (torch.bfloat16, torch.float16)
-        side = side.detach().cpu()
-        side = (side.float() if half else side).numpy()
-    if hasattr(side, "columns") and hasattr(side, "__getitem__"):
-        return [np.asarray(side[column]) for column in side.columns]
-    if isinstance(side, Sequence) and any(isinstance(row, (list, tuple)) for row in side):
-        side = np.asarray(side, dtype=object if _is_mixed(side) else None)
-    array = np.asarray(side)
-    if array.dtype.kind not in "biufOUS":
-        raise DtypeError(f"{name} has dtype {array.dtype}: draws are real numbers or labels")
-    if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] == 0):
-        raise ShapeError(
-            f"{name} has shape {array.shape}: draws are [n], or [n, d] with a row for each; "
-            "flatten what one draw consists of"
-        )
-    columns = [array] if array.ndim == 1 else list(array.T)
-    return [_unwrapped(column) for column in columns]
-
-
-def _is_mixed(rows: Sequence[Any]) -> bool:
-    return any(isinstance(value, str) for value in rows[0])
-
-
-def _unwrapped(column: np.ndarray) -> np.ndarray:
-    """A column of objects that are all numbers, as numbers."""
-    if column.dtype.kind != "O":
-        return column
-    if all(isinstance(v, (int, float, np.number)) and not isinstance(v, bool) for v in column):
-        return column.astype(np.float64)
-    return column
-
-
 def _is_numeric(column: np.ndarray) -> bool:
     return column.dtype.kind in "iuf"
-
-
-def _named(column: np.ndarray) -> np.ndarray:
-    missing = [i for i, v in enumerate(column) if v is None or v != v]
-    if missing:
-        raise NonFiniteError(
-            f"a label is missing in row {missing[0]} ({column[missing[0]]}; {len(missing)} in "
-            "all): leave those rows out, or give them a label of their own"
-        )
-    return column.astype(str)
 
 
 def _finite(column: np.ndarray, name: str, index: int) -> np.ndarray:

@@ -21,6 +21,8 @@ __all__ = ["best_strength", "log_loss", "logistic", "trees", "worse"]
 _STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 _ENOUGH = 5_000
 """So many rows of a side are enough to choose a strength by."""
+_HELD_BACK_FROM = 7
+"""Of so many rows of a side 15 % are at least one."""
 
 
 def logistic(design: np.ndarray, p: np.ndarray, q: np.ndarray, strength: float) -> np.ndarray:
@@ -84,7 +86,9 @@ def trees(columns: np.ndarray, p: np.ndarray, q: np.ndarray, seed: int) -> np.nd
     except ImportError as error:
         raise MissingExtra("scikit-learn", "samples") from error
     x, labels, weight = _stacked(columns, p, q)
-    options: dict[str, Any] = {"early_stopping": True, "validation_fraction": 0.15}
+    # Fewer rows than make two leaves grow no tree, and leave nothing to hold back.
+    held_back = min((p > 0).sum(), (q > 0).sum()) >= _HELD_BACK_FROM
+    options: dict[str, Any] = {"early_stopping": bool(held_back), "validation_fraction": 0.15}
     model = HistGradientBoostingClassifier(
         max_iter=200,
         max_leaf_nodes=8,
