@@ -24,8 +24,10 @@ _EXTREME = 3
 """Beyond the third draw from either end, so that one stray draw is no reach."""
 _WIDE, _LARGE = 0.5, 0.5
 """An error above this share of the value, or of so many nats: too few draws for the divergence."""
-_UNSEEN, _NEGLIGIBLE = 1.0, 0.02
+_UNSEEN, _NEGLIGIBLE = 0.5, 0.02
 """What a heavier tail may add in secret: by the error that is told, and in nats."""
+_HEAVIER, _SEEN = 0.5, 2
+"""Heavier by so many standard errors of the tails' shapes, with so many draws beyond the others."""
 _UNLEARNT = 0.5
 """Where more of the value came with the second half of the draws, much more is to come."""
 
@@ -71,7 +73,7 @@ def _heavier(reading: Reading, pair: DrawsPair, target: Target) -> str:
         spread = np.concatenate([draws.numbers, reached.numbers]).std(axis=0)
         scale = np.where(spread > 0, spread, 1.0)
         reach = reach_of(draws.numbers / scale, reached.numbers / scale)
-        if reach.heavier <= 1 or reach.share * len(draws) < _EXTREME:
+        if reach.heavier <= _HEAVIER or reach.share * len(draws) < _SEEN:
             continue
         if reach.may_add > max(_UNSEEN * reading.stderr, _NEGLIGIBLE):
             return (
