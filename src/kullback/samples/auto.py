@@ -11,8 +11,9 @@ import math
 from dataclasses import replace
 
 from kullback.distributions.targets import Target
+from kullback.divergences import Divergence
 from kullback.results import Estimate
-from kullback.samples.classifier import estimate_of, reading_of
+from kullback.samples.classifier import check_answers, estimate_of, reading_of
 from kullback.samples.discrete import plug_in
 from kullback.samples.draws import DrawsPair
 from kullback.samples.log_ratio.models import MODELS
@@ -30,6 +31,7 @@ def auto(pair: DrawsPair, target: Target, *, confidence: float = 0.95, seed: int
     if not pair.p.numbers.shape[1]:
         return plug_in(pair, target, confidence=confidence, seed=seed)
     if pair.tied < _TIED:
+        check_answers(target)
         found = out_of_fold(table_of(pair, seed), MODELS, seed)
         return estimate_of(reading_of(found, target), pair, target, confidence, seed)
     return _of_discrete(pair, target, confidence, seed)
@@ -42,6 +44,8 @@ def _of_discrete(pair: DrawsPair, target: Target, confidence: float, seed: int) 
     those do better, values are categories.
     """
     counted = plug_in(pair, target, confidence=confidence, seed=seed)
+    if not isinstance(target.record, Divergence):
+        return counted
     found = out_of_fold(table_of(pair, seed), (*MODELS, "atoms"), seed)
     if "atoms" in found.names:
         return counted

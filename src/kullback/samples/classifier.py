@@ -27,7 +27,7 @@ from kullback.samples.log_ratio.out_of_fold import OutOfFold, Predicted, out_of_
 from kullback.samples.log_ratio.stacking import stacked
 from kullback.samples.table import table_of
 
-__all__ = ["Reading", "classifier", "estimate_of", "reading_of"]
+__all__ = ["Reading", "check_answers", "classifier", "estimate_of", "reading_of"]
 
 _STILL_MISSING = 2.0
 """What more draws would add, by what the second half of them added: once that much where the error
@@ -54,13 +54,18 @@ def classifier(
     Source: van der Laan, Polley & Hubbard (2007) for the weighing; Chernozhukov et al. (2018),
     Double/debiased machine learning, for the cross-fitting.
     """
+    check_answers(target)
+    found = out_of_fold(table_of(pair, seed), models, seed)
+    return estimate_of(reading_of(found, target), pair, target, confidence, seed)
+
+
+def check_answers(target: Target) -> None:
+    """Raises `InputError` for what is no f-divergence nor a function of one."""
     if not isinstance(target.record, Divergence):
         raise InputError(
             f"{target.name!r} needs a density: classifiers see ratios only; give a distribution "
             "with log_prob for Q, or ask for a divergence such as 'kl'"
         )
-    found = out_of_fold(table_of(pair, seed), models, seed)
-    return estimate_of(reading_of(found, target), pair, target, confidence, seed)
 
 
 @dataclass(frozen=True)

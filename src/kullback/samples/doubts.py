@@ -68,7 +68,8 @@ def _out_of_reach(pair: DrawsPair, target: Target) -> str:
 
 def _heavier(reading: Reading, pair: DrawsPair, target: Target) -> str:
     for one, other, draws, reached in _sides(pair, target):
-        if not draws.numbers.shape[1]:
+        # What stands still on the other side has no tail to compare with.
+        if not np.ptp(reached.numbers, axis=0).any():
             continue
         spread = np.concatenate([draws.numbers, reached.numbers]).std(axis=0)
         scale = np.where(spread > 0, spread, 1.0)

@@ -69,7 +69,8 @@ def kernel_design(rows: Draws, weight: np.ndarray, rng: np.random.Generator) -> 
     share = weight / weight.sum()
     size = min(_LANDMARKS, int((weight > 0).sum()))
     centres = z[rng.choice(len(z), size, replace=False, p=share)]
-    width = 0.5 * np.median(_distances(centres, centres)[np.triu_indices(size, 1)])
+    gaps = _distances(centres, centres)[np.triu_indices(size, 1)]
+    width = 0.5 * np.median(gaps) if len(gaps) else 0.0
     bumps = np.exp(-_distances(z, centres) / (2 * width)) if width > 0 else np.zeros((len(z), 0))
     return np.concatenate([quadratic_design(rows, weight), _varying(bumps)], axis=1)
 
