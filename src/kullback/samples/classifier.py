@@ -134,9 +134,12 @@ def _doubted(
     seed: int,
     doubts: Sequence[str],
 ) -> Estimate:
+    low = lower_bound(pair, target, confidence, seed)
+    best = _linked(target, min(reading.value + reading.missing, _upper(target)))
     return Estimate(
-        value=_linked(target, min(reading.value + reading.missing, _upper(target))),
-        low=lower_bound(pair, target, confidence, seed),
+        # What is certain is a better guess than what is less.
+        value=max(best, low),
+        low=low,
         high=_linked(target, _upper(target)),
         confidence=confidence,
         method=_method(reading),

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["doubts_of", "share_beyond"]
 
-_BEYOND, _BEYOND_DRAWS = 0.01, 40
+_BEYOND, _BEYOND_DRAWS = 0.02, 60
 """A larger share of one side beyond the other's draws than this and so many draws: out of reach."""
 _EXTREME = 3
 """Beyond the third draw from either end, so that one stray draw is no reach."""
 _WIDE, _LARGE = 0.5, 0.5
 """An error above this share of the value, or of so many nats: too few draws for the divergence."""
-_UNSEEN, _NEGLIGIBLE = 0.5, 0.02
-"""What a heavier tail may add in secret: by the error that is told, and in nats."""
+_UNSEEN, _UNSEEN_HEAVIER, _NEGLIGIBLE = 1.5, 0.5, 0.02
+"""What draws beyond the others may add in secret: by the error that is told, and in nats."""
 _HEAVIER, _SEEN = 0.5, 2
 """Heavier by so many standard errors of the tails' shapes, with so many draws beyond the others."""
 _UNLEARNT = 0.5
@@ -36,7 +36,7 @@ def doubts_of(reading: Reading, pair: DrawsPair, target: Target) -> list[str]:
     """Why the reading is in doubt; nothing where it is not."""
     doubts: list[Callable[[], str]] = [
         lambda: _out_of_reach(pair, target),
-        lambda: _heavier(reading, pair, target),
+        lambda: _farther(reading, pair, target),
         lambda: _too_wide(reading, pair),
         lambda: _still_learning(reading, pair),
     ]
@@ -66,7 +66,7 @@ def _out_of_reach(pair: DrawsPair, target: Target) -> str:
     return ""
 
 
-def _heavier(reading: Reading, pair: DrawsPair, target: Target) -> str:
+def _farther(reading: Reading, pair: DrawsPair, target: Target) -> str:
     for one, other, draws, reached in _sides(pair, target):
         # What stands still on the other side has no tail to compare with.
         if not np.ptp(reached.numbers, axis=0).any():
@@ -74,13 +74,14 @@ def _heavier(reading: Reading, pair: DrawsPair, target: Target) -> str:
         spread = np.concatenate([draws.numbers, reached.numbers]).std(axis=0)
         scale = np.where(spread > 0, spread, 1.0)
         reach = reach_of(draws.numbers / scale, reached.numbers / scale)
-        if reach.heavier <= _HEAVIER or reach.share * len(draws) < _SEEN:
-            continue
-        if reach.may_add > max(_UNSEEN * reading.stderr, _NEGLIGIBLE):
+        heavier = reach.heavier > _HEAVIER
+        least = max((_UNSEEN_HEAVIER if heavier else _UNSEEN) * reading.stderr, _NEGLIGIBLE)
+        if reach.share * len(draws) >= _SEEN and reach.may_add > least:
+            tail = ", with the heavier tail" if heavier else ""
             return (
-                f"{reach.share:.2%} of the draws of {one} lie farther out than all of {other}'s, "
-                "with the heavier tail: how small the other density is there was not seen, and "
-                "the divergence may be much larger"
+                f"{reach.share:.2%} of the draws of {one} lie farther out than all of {other}'s"
+                f"{tail}: how small the other density is there was not seen, and the divergence "
+                "may be much larger"
             )
     return ""
 

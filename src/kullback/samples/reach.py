@@ -47,6 +47,9 @@ def reach_of(x: np.ndarray, y: np.ndarray) -> Reach:
     if not outside.any():
         return Reach(0.0, 0.0, 0.0)
     threshold = np.quantile(of_y, 0.9)
+    if last == threshold:
+        # A tenth of Q's draws are as far out as any: its tail ends there.
+        return Reach(float((outside > 0).mean()), math.inf, 0.0)
     excess = float((of_y[of_y > threshold] - threshold).mean())
     shapes, errors = zip(*map(_tail, (of_x, of_y)), strict=True)
     return Reach(

@@ -92,8 +92,10 @@ def plug_in(
         low, high = linked(low), linked(high)
     if math.isinf(guess.total):
         high = math.inf
+    value = linked(guess.total)
     return Estimate(
-        value=linked(guess.total),
+        # A bound that holds is a better guess than what is below it.
+        value=max(value, low) if diagnosis else value,
         low=low,
         high=high,
         # A link may have no slope at 0; half the difference of its values is always there.

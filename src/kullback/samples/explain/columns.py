@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from kullback.errors import InputError
-from kullback.samples.draws import as_rows, draws_of
+from kullback.samples.columns import as_rows, in_the_order_of
+from kullback.samples.draws import draws_of
 
 __all__ = ["Column", "Columns", "columns_of"]
 
@@ -43,6 +43,7 @@ def columns_of(x: Any, y: Any) -> Columns:
 
     Raises what `draws_of` raises, and `InputError` for data frames with other names.
     """
+    y = in_the_order_of(x, y)
     draws_of(x, y)
     raw = as_rows(x, "x"), as_rows(y, "y")
     names = _names(x, y, len(raw[0]))
@@ -68,12 +69,6 @@ def _names(x: Any, y: Any, count: int) -> list[str]:
         for side in (x, y)
     ]
     of_x, of_y = given
-    if of_x is not None and of_y is not None and of_x != of_y:
-        at = next(i for i, (a, b) in enumerate(zip(of_x, of_y, strict=True)) if a != b)
-        raise InputError(
-            f"column {at} is {of_x[at]!r} in x and {of_y[at]!r} in y: bring the columns of both "
-            "into one order, as by y[x.columns]"
-        )
     names = of_x or of_y
     return [_printable(name) for name in names] if names else [f"x{i}" for i in range(count)]
 

@@ -15,17 +15,23 @@ __all__ = ["kernel_design", "quadratic_design", "spline_design", "standardized"]
 
 _MOST_PRODUCTS = 40
 """In more columns than this, products of pairs are left out."""
+_MOST_LEVELS = 100
 _LANDMARKS, _KNOTS = 150, 9
 
 
 def standardized(rows: Draws, weight: np.ndarray) -> np.ndarray:
-    """The columns about their mean over their spread; labels as columns of 0 and 1."""
+    """The columns about their mean over their spread; labels as columns of 0 and 1.
+
+    The most frequent label has none of its own, and neither have those beyond the first hundred.
+    """
     x = rows.numbers
     centre = np.average(x, axis=0, weights=weight) if x.shape[1] else np.zeros(0)
     spread = np.sqrt(np.average((x - centre) ** 2, axis=0, weights=weight)) if x.shape[1] else 1.0
     columns = [(x - centre) / np.where(spread > 0, spread, 1.0)]
     for codes in rows.labels.T:
-        columns.append((codes[:, None] == np.arange(codes.max() + 1)[1:]).astype(np.float64))
+        counts = np.bincount(codes, weights=weight)
+        often = np.argsort(-counts, kind="stable")[1 : _MOST_LEVELS + 1]
+        columns.append((codes[:, None] == often).astype(np.float64))
     return np.concatenate(columns, axis=1)
 
 
