@@ -30,7 +30,7 @@ from kullback.samples.scaling import scaled
 __all__ = ["against_density"]
 
 # So many draws of the density for each of the other side, within these limits.
-_TIMES, _LEAST, _MOST = 4, 10_000, 200_000
+_TIMES, _LEAST, _MOST = 4, 5_000, 200_000
 _HEAVY = 0.5
 
 

@@ -20,6 +20,7 @@ from kullback.samples.discrete import plug_in
 from kullback.samples.draws import FEW, DrawsPair
 from kullback.samples.log_ratio.models import MODELS
 from kullback.samples.log_ratio.out_of_fold import out_of_fold
+from kullback.samples.second_look import looked_at_twice
 from kullback.samples.table import table_of
 
 __all__ = ["auto"]
@@ -40,7 +41,8 @@ def auto(pair: DrawsPair, target: Target, *, confidence: float = 0.95, seed: int
     if pair.tied < _TIED:
         check_answers(target)
         found = out_of_fold(table_of(pair, seed), MODELS, seed)
-        return estimate_of(reading_of(found, target), pair, target, confidence, seed)
+        first = estimate_of(reading_of(found, target), pair, target, confidence, seed)
+        return looked_at_twice(first, pair, target, confidence, seed)
     return _of_discrete(pair, target, confidence, seed)
 
 

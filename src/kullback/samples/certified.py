@@ -21,6 +21,7 @@ from kullback.numerics import Pair
 from kullback.samples.draws import DrawsPair
 from kullback.samples.log_ratio.models import model_of
 from kullback.samples.table import Table, table_of
+from kullback.samples.threads import threads_for
 
 __all__ = ["limits", "lower_bound", "of_coins"]
 
@@ -33,7 +34,8 @@ def lower_bound(pair: DrawsPair, target: Target, confidence: float, seed: int) -
     if not isinstance(target.record, Divergence) and target.link is not None:
         return -math.inf
     table = table_of(pair, seed, folds=3)
-    ratio, cut = _event(table, target.record, confidence, seed)
+    with threads_for(len(table.rows)):
+        ratio, cut = _event(table, target.record, confidence, seed)
     above = ratio > cut
     of_p, of_q = (_count(side[:, 2], above) for side in (table.p, table.q))
     found = max(_bound(target.record, of_p, of_q, confidence), 0.0)

@@ -144,10 +144,10 @@ def estimate(
     given = [name for name, value in refused.items() if value is not None]
     if given:
         raise InputError(f"{given[0]}= goes with distributions; samples take seed=")
-    if not 0 < confidence < 1:
+    if not isinstance(confidence, float) or not 0 < confidence < 1:
         raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
     seed = 0 if seed is None else seed
-    if not 0 <= seed < 2**32:
+    if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise InputError(f"seed={seed}: scikit-learn takes whole numbers from 0 to 2**32 − 1")
     if options.keys() & _NOT_OPTIONS:
         raise InputError(f"{min(options.keys() & _NOT_OPTIONS)}= is not for the door: see method=")

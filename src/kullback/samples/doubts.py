@@ -26,8 +26,10 @@ _WIDE, _LARGE = 0.5, 0.5
 """An error above this share of the value, or of so many nats: too few draws for the divergence."""
 _UNSEEN, _UNSEEN_HEAVIER, _NEGLIGIBLE = 1.5, 0.5, 0.02
 """What draws beyond the others may add in secret: by the error that is told, and in nats."""
-_HEAVIER, _SEEN = 0.5, 2
+_HEAVIER, _SEEN = 1.0, 2
 """Heavier by so many standard errors of the tails' shapes, with so many draws beyond the others."""
+_ATOM, _ON_ATOMS = 5, 0.02
+"""A value drawn so often is one of positive probability, and this share of draws is no accident."""
 _UNLEARNT = 0.5
 """Where more of the value came with the second half of the draws, much more is to come."""
 
@@ -36,6 +38,7 @@ def doubts_of(reading: Reading, pair: DrawsPair, target: Target) -> list[str]:
     """Why the reading is in doubt; nothing where it is not."""
     doubts: list[Callable[[], str]] = [
         lambda: _out_of_reach(pair, target),
+        lambda: _on_atoms(pair, target),
         lambda: _farther(reading, pair, target),
         lambda: _too_wide(reading, pair),
         lambda: _still_learning(reading, pair),
@@ -66,14 +69,27 @@ def _out_of_reach(pair: DrawsPair, target: Target) -> str:
     return ""
 
 
+def _on_atoms(pair: DrawsPair, target: Target) -> str:
+    """Draws on a value that the other side never has, of data that are not discrete."""
+    counts = {"P": pair.atoms.of_p, "Q": pair.atoms.of_q}
+    for one, other, draws, _ in _sides(pair, target):
+        own, theirs = counts[one], counts[other]
+        alone = own[(own >= _ATOM) & (theirs == 0)].sum() / len(draws)
+        if alone > _ON_ATOMS:
+            return (
+                f"{alone:.1%} of the draws of {one} stand on values that occur {_ATOM} times or "
+                f"more and that {other} never has: if these are points of positive probability, "
+                "the divergence is infinite"
+            )
+    return ""
+
+
 def _farther(reading: Reading, pair: DrawsPair, target: Target) -> str:
     for one, other, draws, reached in _sides(pair, target):
         # What stands still on the other side has no tail to compare with.
         if not np.ptp(reached.numbers, axis=0).any():
             continue
-        spread = np.concatenate([draws.numbers, reached.numbers]).std(axis=0)
-        scale = np.where(spread > 0, spread, 1.0)
-        reach = reach_of(draws.numbers / scale, reached.numbers / scale)
+        reach = reach_of(*_scaled(draws.numbers, reached.numbers))
         heavier = reach.heavier > _HEAVIER
         least = max((_UNSEEN_HEAVIER if heavier else _UNSEEN) * reading.stderr, _NEGLIGIBLE)
         if reach.share * len(draws) >= _SEEN and reach.may_add > least:
@@ -84,6 +100,14 @@ def _farther(reading: Reading, pair: DrawsPair, target: Target) -> str:
                 "may be much larger"
             )
     return ""
+
+
+def _scaled(*sides: np.ndarray) -> list[np.ndarray]:
+    """Both sides in units of their common spread, by way of sizes whose squares are numbers."""
+    largest = np.abs(np.concatenate(sides)).max(axis=0)
+    sized = [side / np.where(largest > 0, largest, 1.0) for side in sides]
+    spread = np.concatenate(sized).std(axis=0)
+    return [side / np.where(spread > 0, spread, 1.0) for side in sized]
 
 
 def _beyond(draws: Draws, reached: Draws) -> Iterator[tuple[str, float]]:

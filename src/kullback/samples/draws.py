@@ -62,14 +62,12 @@ class DrawsPair:
         levels: how many levels each column of labels has, over both sides.
         categorical: whether every column holds categories: labels, or whole numbers in one
             column of an integer dtype.
-        notes: what was noticed and the user should know.
     """
 
     p: Draws
     q: Draws
     levels: tuple[int, ...]
     categorical: bool
-    notes: tuple[str, ...] = ()
 
     @property
     def dimensions(self) -> int:

@@ -18,6 +18,7 @@ from kullback.errors import MissingExtra
 from kullback.numerics import t_quantile
 from kullback.results import Estimate
 from kullback.samples.explain.columns import Column
+from kullback.samples.threads import threads_for
 
 __all__ = ["Feature", "Scores", "features_of"]
 
@@ -108,7 +109,8 @@ def _scores(columns: tuple[Column, ...], trees: bool, seed: int) -> Scores:
         fitted = [side[f != fold] for side, f in zip((p, q), folds, strict=True)]
         model = _classifier(p.shape[1], trees, seed)
         labels = np.repeat([1, 0], [len(side) for side in fitted])
-        model.fit(np.concatenate(fitted), labels)
+        with threads_for(len(labels)):
+            model.fit(np.concatenate(fitted), labels)
         prior = math.log(len(fitted[0]) / len(fitted[1]))
         for values, side, f in zip(v, (p, q), folds, strict=True):
             values[f == fold] = model.decision_function(side[f == fold]) - prior

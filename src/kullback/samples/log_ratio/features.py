@@ -24,7 +24,9 @@ def standardized(rows: Draws, weight: np.ndarray) -> np.ndarray:
 
     The most frequent label has none of its own, and neither have those beyond the first hundred.
     """
-    x = rows.numbers
+    largest = np.abs(rows.numbers).max(axis=0, initial=0.0)
+    # First to sizes whose squares are numbers.
+    x = rows.numbers / np.where(largest > 0, largest, 1.0)
     centre = np.average(x, axis=0, weights=weight) if x.shape[1] else np.zeros(0)
     spread = np.sqrt(np.average((x - centre) ** 2, axis=0, weights=weight)) if x.shape[1] else 1.0
     columns = [(x - centre) / np.where(spread > 0, spread, 1.0)]

@@ -13,6 +13,7 @@ import numpy as np
 from kullback.samples.log_ratio.fitting import log_loss, worse
 from kullback.samples.log_ratio.models import model_of
 from kullback.samples.table import Table
+from kullback.samples.threads import threads_for
 
 __all__ = ["OutOfFold", "Predicted", "out_of_fold"]
 
@@ -64,6 +65,11 @@ class OutOfFold:
 
 def out_of_fold(table: Table, names: Sequence[str], seed: int) -> OutOfFold:
     """The predictions of the models of `names` that are worth it, for every fold."""
+    with threads_for(len(table.rows)):
+        return _out_of_fold(table, names, seed)
+
+
+def _out_of_fold(table: Table, names: Sequence[str], seed: int) -> OutOfFold:
     models = {name: model_of(name, table, seed) for name in names}
     first = {name: fit(*table.without(0)) for name, fit in models.items()}
     kept = _near_the_best(first, table.p[:, 0], table.q[:, 0])

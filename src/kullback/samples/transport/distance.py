@@ -97,7 +97,7 @@ def _check(pair: DrawsPair, method: str, regularization: float | None, direction
     if pair.levels:
         raise InputError(
             f"{len(pair.levels)} columns hold labels, between which there is no distance: leave "
-            'them out, code them as numbers, or ask for "js" or "tv"'
+            'them out, code them as numbers, or ask for "js" or "total_variation"'
         )
     if method not in _METHODS:
         raise InputError(f"method={method!r} is not one of {_METHODS}")
