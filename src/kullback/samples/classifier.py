@@ -19,7 +19,7 @@ from kullback.divergences import Divergence
 from kullback.errors import InputError
 from kullback.results import Estimate
 from kullback.samples.certified import lower_bound
-from kullback.samples.doubts import doubts_of
+from kullback.samples.doubts import doubts_of, unseen
 from kullback.samples.draws import DrawsPair
 from kullback.samples.log_ratio.functional import Mixture
 from kullback.samples.log_ratio.models import MODELS
@@ -109,10 +109,11 @@ def estimate_of(
     """The interval about a reading, or a lower bound where it is in doubt."""
     z = float(torch.special.ndtri(torch.tensor((1 + confidence) / 2, dtype=torch.float64)))
     low = reading.value - z * reading.stderr
-    high = reading.value + z * reading.stderr + _STILL_MISSING * reading.missing
     doubts = doubts_of(reading, pair, target)
     if doubts:
         return _doubted(reading, pair, target, confidence, seed, doubts)
+    widening = _STILL_MISSING * reading.missing + unseen(pair, target)
+    high = reading.value + z * reading.stderr + widening
     best = min(reading.value + reading.missing, _upper(target))
     return Estimate(
         value=_linked(target, best),

@@ -11,12 +11,12 @@ import numpy as np
 from kullback.distributions.targets import Target
 from kullback.divergences import Divergence
 from kullback.samples.draws import Draws, DrawsPair
-from kullback.samples.reach import reach_of
+from kullback.samples.reach import Reach, reach_of
 
 if TYPE_CHECKING:
     from kullback.samples.classifier import Reading
 
-__all__ = ["doubts_of", "share_beyond"]
+__all__ = ["doubts_of", "share_beyond", "unseen"]
 
 _BEYOND, _BEYOND_DRAWS = 0.02, 60
 """A larger share of one side beyond the other's draws than this and so many draws: out of reach."""
@@ -85,11 +85,7 @@ def _on_atoms(pair: DrawsPair, target: Target) -> str:
 
 
 def _farther(reading: Reading, pair: DrawsPair, target: Target) -> str:
-    for one, other, draws, reached in _sides(pair, target):
-        # What stands still on the other side has no tail to compare with.
-        if not np.ptp(reached.numbers, axis=0).any():
-            continue
-        reach = reach_of(*_scaled(draws.numbers, reached.numbers))
+    for one, other, draws, reach in _reaches(pair, target):
         heavier = reach.heavier > _HEAVIER
         least = max((_UNSEEN_HEAVIER if heavier else _UNSEEN) * reading.stderr, _NEGLIGIBLE)
         if reach.share * len(draws) >= _SEEN and reach.may_add > least:
@@ -100,6 +96,18 @@ def _farther(reading: Reading, pair: DrawsPair, target: Target) -> str:
                 "may be much larger"
             )
     return ""
+
+
+def unseen(pair: DrawsPair, target: Target) -> float:
+    """What draws of one side beyond all of the other's may add to the divergence, in nats."""
+    return sum(reach.may_add for *_, reach in _reaches(pair, target))
+
+
+def _reaches(pair: DrawsPair, target: Target) -> Iterator[tuple[str, str, Draws, Reach]]:
+    for one, other, draws, reached in _sides(pair, target):
+        # What stands still on the other side has no tail to compare with.
+        if np.ptp(reached.numbers, axis=0).any():
+            yield one, other, draws, reach_of(*_scaled(draws.numbers, reached.numbers))
 
 
 def _scaled(*sides: np.ndarray) -> list[np.ndarray]:
