@@ -70,9 +70,7 @@ def _batch(batch: int | None, candidates: list[Source], windows: Windows) -> int
     return batch
 
 
-def _text_of(
-    p: Source, candidates: list[Source], windows: Windows
-) -> Callable[[int], str] | None:
+def _text_of(p: Source, candidates: list[Source], windows: Windows) -> Callable[[int], str] | None:
     """What a token says, where a side has a tokeniser; the name of a class, where it has one."""
     if windows.slices is not None and windows.slices.class_names:
         return windows.slices.class_names.__getitem__
