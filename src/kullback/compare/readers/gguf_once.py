@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 __all__ = ["parsed_once"]
@@ -23,8 +23,10 @@ def parsed_once() -> Iterator[None]:
         # Nothing to do: a GGUF file is refused with a hint where it is named.
         yield
         return
-    kept = {name: functools.cache(getattr(gguf, name)) for name in _REPEATED}
-    with mock.patch.multiple(gguf, **kept):
+    with ExitStack() as patches:
+        for name in _REPEATED:
+            kept = functools.cache(getattr(gguf, name))
+            patches.enter_context(mock.patch.object(gguf, name, kept))
         yield
 
 
