@@ -95,8 +95,13 @@ def test_a_finished_run_is_read_again(make_model: MakeModel, tmp_path: Path) -> 
 
 def test_another_run_is_refused(make_model: MakeModel, tmp_path: Path) -> None:
     compared(make_model(), make_model(seed=1), tmp_path)
-    with pytest.raises(InputError, match="holds another comparison, which differs in"):
+    with pytest.raises(InputError, match="holds another comparison, which differs in") as raised:
         compared(make_model(), make_model(seed=2), tmp_path)
+    for name in ("positions.parquet", "parts"):
+        assert repr(str(tmp_path / name)) in str(raised.value)
+        path = tmp_path / name
+        path.rmdir() if path.is_dir() else path.unlink()
+    compared(make_model(), make_model(seed=2), tmp_path)
 
 
 @pytest.mark.usefixtures("part_for_each_group")

@@ -102,9 +102,17 @@ def test_a_summary_that_is_none_is_refused(tmp_path: Path, summary: str) -> None
 def test_a_folder_without_positions_is_refused(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["report", str(tmp_path)])
     assert found.exit_code == 2
-    assert "it is missing" in " ".join(found.stderr.split())
+    assert "positions.parquet is missing" in " ".join(found.stderr.split())
     (tmp_path / "positions.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(InputError, match="no Parquet file"):
+        rewrite_report(tmp_path)
+
+
+def test_a_folder_that_is_not_there_or_not_whole_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no folder .*nowhere"):
+        rewrite_report(tmp_path / "nowhere")
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(InputError, match=r"interrupted: give the same .* --out .* again"):
         rewrite_report(tmp_path)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,9 +46,16 @@ def positions_in(folder: Path) -> Any:
     try:
         return pq.read_table(path)
     except FileNotFoundError as error:
-        parts = folder / "parts"
-        why = "the run was interrupted, make it whole first" if parts.is_dir() else "it is missing"
-        raise _refused(folder, f"positions.parquet: {why}") from error
+        if not folder.is_dir():
+            raise InputError(
+                f"there is no folder {str(folder)!r}: name one that kullback compare --out wrote"
+            ) from error
+        if (folder / "parts").is_dir():
+            raise InputError(
+                f"the comparison in {str(folder)!r} was interrupted: give the same "
+                f"kullback compare … --out {shlex.quote(str(folder))} again, which goes on from there"
+            ) from error
+        raise _refused(folder, "positions.parquet is missing") from error
     except (OSError, pa.ArrowException) as error:
         raise _refused(folder, "positions.parquet is no Parquet file that can be read") from error
 

@@ -192,7 +192,7 @@ def test_bytes_that_are_not_text(tmp_path: Path) -> None:
 
 def test_visibly_rounded_numbers_need_it_said(tmp_path: Path) -> None:
     record = {"tokens": ["a"], "top_logprobs": [{"a": -0.5108, "b": -1.204}]}
-    with pytest.raises(InputError, match=r"more than 4 digits.*rounding=5e-5"):
+    with pytest.raises(InputError, match=r"more than 4 digits.*--rounding 5e-5.*rounding=5e-5"):
         read(tmp_path, record)
     (document,) = read(tmp_path, record, rounding=5e-5)
     assert document.rows[0] is not None

@@ -76,7 +76,7 @@ def read_log(path: str | Path, *, rounding: float | None = None) -> Log:
     if rounding is None and reading.digits < _FULL_DIGITS:
         raise InputError(
             f"no log-probability in {name!r} has more than {reading.digits} digits, so they were "
-            "rounded: say by how much, rounding=5e-5 for four decimals"
+            "rounded: say by how much, for four decimals --rounding 5e-5 (rounding=5e-5 in Python)"
         )
     return Log(name, documents, reading.rounding)
 

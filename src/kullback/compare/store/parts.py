@@ -136,7 +136,7 @@ class PositionStore:
             if metadata is None:
                 self._discard(path)
                 continue
-            self._check_run(metadata[_RUN].decode(), path)
+            self._check_run(metadata[_RUN].decode())
             windows = set(json.loads(metadata[_WINDOWS]))
             if windows & done:
                 # The end was reached, and the run was stopped while it cleaned up.
@@ -184,14 +184,15 @@ class PositionStore:
             )
         return int(found[1])
 
-    def _check_run(self, found: str, path: Path) -> None:
+    def _check_run(self, found: str) -> None:
         if found == self._run:
             return
         differing = _differing(json.loads(found), json.loads(self._run))
+        table = f"{str(self.table_path)!r} and " if self.table_path.exists() else ""
         raise InputError(
             f"the folder {str(self.folder)!r} holds another comparison, which differs in "
             f"{in_words(differing, 'there', 'here')}: give what was given there, name another "
-            f"folder with --out, or remove {path.name!r} and its parts"
+            f"folder with --out, or remove {table}the folder {str(self._parts)!r}"
         )
 
     def __repr__(self) -> str:
