@@ -99,12 +99,18 @@ def test_the_frontier_is_what_nothing_beats() -> None:
     assert frontier({}) == set()
 
 
+def test_candidates_of_one_size_make_no_picture(made: Callable[..., Any]) -> None:
+    ranking, _ = ranking_of(made, {"a": 0.1, "b": 0.3}, {"a": 1000, "b": 1000})
+    found = ranked(ranking)
+    assert (found.picture, found.left_out, found.sizes) == ("", "", ["1 kB", "1 kB"])
+
+
 @pytest.mark.parametrize("unknown", [0, 1, 2])
 def test_a_picture_needs_two_sizes_and_says_what_it_leaves_out(
     made: Callable[..., Any], unknown: int
 ) -> None:
     noises = {"a": 0.1, "b": 0.3, "c": 0.9}
-    sizes = dict.fromkeys(noises, None) | dict.fromkeys(list(noises)[unknown:], 1000)
+    sizes = {name: 1000 + i if i >= unknown else None for i, name in enumerate(noises)}
     ranking, _ = ranking_of(made, noises, sizes)
     found = ranked(ranking)
     assert bool(found.picture) == (unknown < 2)

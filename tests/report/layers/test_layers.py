@@ -60,6 +60,13 @@ def printed(found: LayerEffects, width: int = 100, **options: Any) -> str:
     return stream.getvalue()
 
 
+def test_few_documents_are_said_to_be_few() -> None:
+    told = " ".join(printed(record(documents=1, clustered_by="chunk")).split())
+    assert "since one document is too few to tell how documents differ" in told
+    assert "1,234 positions of 1 document; 95 % intervals, clustered by chunk." in told
+    assert "too few" not in printed(record())
+
+
 def test_the_headline_names_the_module_that_loses_most() -> None:
     assert headline(record()) == (
         "Alone in the reference, layer 0 MLP loses most: 0.0340 nats per token "

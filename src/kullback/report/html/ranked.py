@@ -37,7 +37,7 @@ class Pair:
 class Ranked:
     """A ranking, ready for the template.
 
-    `sizes` is empty where none is known, `picture` (markup) where fewer than two points could be
+    `sizes` is empty where none is known, `picture` (markup) where fewer than two sizes could be
     drawn; `left_out` says which candidates the picture cannot show.
     """
 
@@ -111,7 +111,7 @@ def _picture(comparisons: Sequence[Comparison], sizes: Sequence[int | None]) -> 
     }
     best = frontier(points)
     drawn = {place: point for place, point in points.items() if point[1] > 0}
-    if len(drawn) < 2:
+    if len({x for x, _ in drawn.values()}) < 2:
         return "", ""
     left_out = [
         f"{place + 1} ({_reason(sizes[place], comparisons[place].kl.value)})"

@@ -78,9 +78,26 @@ def notes(effects: LayerEffects) -> list[str]:
         *found,
         *effects.notes,
         costs(effects),
-        f"{effects.positions:,} positions of {effects.documents:,} documents; "
+        *_few(effects),
+        f"{effects.positions:,} {_plural('position', effects.positions)} of "
+        f"{effects.documents:,} {_plural('document', effects.documents)}; "
         f"{100 * effects.confidence:.6g} % intervals, clustered by {effects.clustered_by}.",
     ]
+
+
+def _few(effects: LayerEffects) -> list[str]:
+    if effects.clustered_by != "chunk":
+        return []
+    one = effects.documents == 1
+    few = "one document is" if one else f"{effects.documents:,} documents are"
+    return [
+        f"Intervals are clustered by chunk, since {few} too few to tell how documents differ: "
+        "they hold for more text of the same documents, not for others."
+    ]
+
+
+def _plural(noun: str, number: int) -> str:
+    return noun if number == 1 else f"{noun}s"
 
 
 def costs(effects: LayerEffects) -> str:
