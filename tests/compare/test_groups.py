@@ -239,7 +239,7 @@ def test_unknown_labels_count_for_the_divergence_alone(tmp_path: Path) -> None:
     assert result.accuracy_candidate is not None
     hits = (q.argmax(1) == arrays["labels"])[50:].mean()
     assert result.accuracy_candidate.value == pytest.approx(hits)
-    assert any("label is unknown at 50" in note for note in result.notes)
+    assert any("label is unknown at 50 of 300 examples" in note for note in result.notes)
 
 
 def test_an_infinite_class_stands_first(tmp_path: Path) -> None:
@@ -252,7 +252,8 @@ def test_an_infinite_class_stands_first(tmp_path: Path) -> None:
     assert result.by_class[0].name == "2"
     assert result.by_class[0].kl.value == np.inf
     assert all(np.isfinite(part.kl.value) for part in result.by_class[1:])
-    assert f"position {row} of" in " ".join(result.notes)
+    assert f"example {row} of" in " ".join(result.notes)
+    assert any("300 examples (" in note for note in result.notes)
     assert "∞" in shown(result)
 
 

@@ -141,7 +141,7 @@ def windows_of_saved(reference: Source, candidate: Source) -> Windows:
     if isinstance(reference, RecordedReference):
         same = same_tokenizer(reference, candidate)
     if candidate.windows is not None:
-        _check_saved(windows, candidate.windows)
+        _check_saved(windows, candidate.windows, (reference.events, candidate.events))
         windows = replace(windows, items=_known_targets(windows, candidate.windows))
         return _known_documents(windows, candidate.windows, candidate.name)
     if any(not len(window.tokens) for window in windows.items):
@@ -174,15 +174,19 @@ def _begin_with(window: Window, bos: int) -> Window:
     return replace(window, tokens=tokens)
 
 
-def _check_saved(ours: Windows, theirs: Windows) -> None:
+def _check_saved(ours: Windows, theirs: Windows, events: tuple[int, int]) -> None:
     full = [all(len(w.tokens) for w in side.items) for side in (ours, theirs)]
     if all(full):
         for a, b in zip(ours.items, theirs.items, strict=False):
             _check_stream(a.tokens, b.tokens, f"chunk {a.chunk}")
     if ours.scored != theirs.scored:
+        if any(full):
+            advice = "save both from one text with one context"
+        else:
+            advice = "a row must stand for the same example or position in both, in the same order"
         raise ComparisonError(
-            f"the reference holds {ours.scored} positions and the candidate {theirs.scored}: save "
-            "both from one text with one context"
+            f"the reference holds {ours.scored} rows of {events[0]} events and the candidate "
+            f"{theirs.scored} of {events[1]}: {advice}"
         )
     mine, others = _targets(ours), _targets(theirs)
     different = np.flatnonzero((mine != others) & (mine >= 0) & (others >= 0))

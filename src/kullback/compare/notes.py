@@ -26,6 +26,7 @@ def notes_of(
 ) -> list[str]:
     """On clusters, documents without a position, unknown tokens and infinities, where there are."""
     notes = []
+    place = "example" if LABEL in accumulator.slices else "position"
     scored = accumulator.table.documents
     if clustered_by == "chunk":
         effective = intervals.effective_clusters(accumulator.table.by_document().sizes)
@@ -43,7 +44,7 @@ def notes_of(
     if left_out:
         names = ", ".join(left_out[:3]) + (", …" if len(left_out) > 3 else "")
         notes.append(
-            f"{len(left_out)} of {len(documents)} documents gave no position to score: {names}."
+            f"{len(left_out)} of {len(documents)} documents gave no {place} to score: {names}."
         )
     unknown = accumulator.positions - clusters.count("known")
     if unknown:
@@ -51,12 +52,12 @@ def notes_of(
         labelled = LABEL in accumulator.slices
         notes.append(
             f"The {'label' if labelled else 'next token'} is unknown at {unknown:,} of "
-            f"{accumulator.positions:,} positions: {'accuracies, ' if labelled else ''}"
+            f"{accumulator.positions:,} {place}s: {'accuracies, ' if labelled else ''}"
             f"perplexities and Δp {rest}."
         )
     infinite = accumulator.kl.infinities
     if infinite:
-        notes.append(_infinite_note(accumulator, clusters, documents, confidence))
+        notes.append(_infinite_note(accumulator, clusters, documents, confidence, place))
     return notes
 
 
@@ -77,7 +78,11 @@ def with_names(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
 
 
 def _infinite_note(
-    accumulator: Accumulator, clusters: Clusters, documents: Sequence[str], confidence: float
+    accumulator: Accumulator,
+    clusters: Clusters,
+    documents: Sequence[str],
+    confidence: float,
+    place: str,
 ) -> str:
     infinite, worst = accumulator.kl.infinities, accumulator.worst
     assert worst is not None
@@ -86,8 +91,8 @@ def _infinite_note(
         clusters["kl"], clusters.sizes - clusters["kl_infinite"], confidence=confidence
     )
     return (
-        f"KL is infinite at {infinite:,} of {accumulator.positions:,} positions "
+        f"KL is infinite at {infinite:,} of {accumulator.positions:,} {place}s "
         f"({infinite / accumulator.positions:.2%}), where the candidate gives no probability to "
-        f"what the reference allows; the first is position {-worst.minus_position} of chunk "
+        f"what the reference allows; the first is {place} {-worst.minus_position} of chunk "
         f"{-worst.minus_chunk} in document {name}. Over the others the mean is {finite} nats."
     )

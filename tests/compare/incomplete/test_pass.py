@@ -175,7 +175,7 @@ def test_what_does_not_line_up_is_refused(sides: dict[str, Any], tmp_path: Path)
     doubled = as_vllm(rows, ids, 5)
     for event in doubled["choices"][0]["prompt_logprobs"][3].values():
         event["logprob"] = -0.1234567
-    with pytest.raises(InputError, match="document 0, token 3: P: the listed probabilities add up"):
+    with pytest.raises(InputError, match="document 0, token 3: the reference: the listed probab"):
         compare_incomplete(other(doubled), log)
 
 

@@ -73,7 +73,7 @@ def kl_bounds(p: Knowledge, q: Knowledge, *, vocabulary: int | None = None) -> B
     others = math.inf if vocabulary is None else vocabulary - len(p.log_probs)
     if others < 0:
         raise InputError(f"{len(p.log_probs)} events are listed, of a vocabulary of {vocabulary}")
-    P, Q = boxes(p, vocabulary, "P"), boxes(q, vocabulary, "Q")
+    P, Q = boxes(p, vocabulary, "the reference"), boxes(q, vocabulary, "the candidate")
     listed_low, listed_high = _listed(P, Q)
     high = upper_bound(P, Q, others)
     # Both are right to 1e-10 of arithmetic, which may turn them round where they meet.

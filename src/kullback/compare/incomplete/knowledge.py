@@ -81,9 +81,9 @@ def boxes(side: Knowledge, vocabulary: int | None, name: str) -> Boxes:
     ceiling = min(math.exp(min(0.0, side.threshold + side.rounding)), rest_high)
     if missing * ceiling < rest_low - _SUM_SLACK if ceiling else rest_low > _SUM_SLACK:
         raise InputError(
-            f"{name}: {missing} unlisted events of at most {ceiling:.3g} each cannot have the "
-            f"{rest_low:.3g} that the listed ones leave: the vocabulary is larger than "
-            f"{vocabulary}, or the list is not of the most probable"
+            f"{name}: {_unlisted(missing, ceiling)} cannot have the {rest_low:.3g} that "
+            f"the listed ones leave: the vocabulary is larger than {vocabulary}, "
+            "or the list is not of the most probable"
         )
     floor = math.exp(side.floor)
     if math.isfinite(missing) and missing:
@@ -97,6 +97,12 @@ def boxes(side: Knowledge, vocabulary: int | None, name: str) -> Boxes:
     lows, highs = np.full(len(listed), floor), np.full(len(listed), ceiling)
     lows[listed], highs[listed] = low, high
     return Boxes(lows, highs, listed, missing, rest_low, rest_high, floor, ceiling)
+
+
+def _unlisted(missing: float, ceiling: float) -> str:
+    if missing == 1:
+        return f"the one unlisted event of at most {ceiling:.3g}"
+    return f"{missing} unlisted events of at most {ceiling:.3g} each"
 
 
 def _check_sums(low: float, high: float, missing: float, rounding: float, name: str) -> None:
