@@ -109,7 +109,7 @@ def test_a_folder_without_positions_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_or_not_whole_is_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no folder .*nowhere"):
+    with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
         rewrite_report(tmp_path / "nowhere")
     (tmp_path / "parts").mkdir()
     with pytest.raises(InputError, match=r"interrupted: give the same .* --out .* again"):

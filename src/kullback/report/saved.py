@@ -53,7 +53,7 @@ def positions_in(folder: Path) -> Any:
         if (folder / "parts").is_dir():
             raise InputError(
                 f"the comparison in {str(folder)!r} was interrupted: give the same "
-                f"kullback compare … --out {shlex.quote(str(folder))} again, which goes on from there"
+                f"kullback compare … --out {shlex.quote(str(folder))} again, to go on from there"
             ) from error
         raise _refused(folder, "positions.parquet is missing") from error
     except (OSError, pa.ArrowException) as error:
