@@ -42,7 +42,7 @@ def _coverage(found: Summaries, path: Path) -> Path:
     others = dict.fromkeys(m for _, n, m in found if n == AT and m not in ("auto", KNOWN, *peers))
     columns += [(method, AT) for method in others]
     cells = [cell for cell in CELLS if any(c == cell for c, _, _ in found)]
-    size = (1.7 + 1.0 * len(columns), 0.9 + 0.3 * len(cells))
+    size = (max(1.7 + 1.0 * len(columns), 6.4), 0.9 + 0.3 * len(cells))
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     for x, (method, n) in enumerate(columns):
         for y, cell in enumerate(cells):
