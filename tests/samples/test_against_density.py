@@ -82,7 +82,7 @@ def test_the_unit_of_the_draws_does_not_matter() -> None:
 def test_what_needs_both_densities_goes_on_with_two_samples() -> None:
     x = _normal(1000)
     found = against_density(x, Normal(1.0, 1.0), target_of("js"), draws_are="p")
-    assert "with 10000 draws of Q" in found.method
+    assert "with 5000 draws of Q" in found.method
     assert found.value == pytest.approx(0.1114, abs=0.03)  # by quadrature
     with pytest.raises(InputError, match="without sample"):
         against_density(x, _Unsampled(Normal(0.0, 1.0).log_prob), target_of("js"), draws_are="p")
