@@ -19,6 +19,7 @@ from kullback.distributions.targets import Target
 from kullback.divergences import Divergence, Functional
 from kullback.numerics import Pair
 from kullback.samples.draws import DrawsPair
+from kullback.samples.links import linked
 from kullback.samples.log_ratio.models import model_of
 from kullback.samples.table import Table, table_of
 from kullback.samples.threads import threads_for
@@ -31,7 +32,7 @@ _LEVELS = np.linspace(0.02, 0.98, 49)
 
 def lower_bound(pair: DrawsPair, target: Target, confidence: float, seed: int) -> float:
     """The number that D(P‖Q) exceeds with `confidence`; −inf for what is no divergence."""
-    if not isinstance(target.record, Divergence) and target.link is not None:
+    if not isinstance(target.record, Divergence):
         return -math.inf
     table = table_of(pair, seed, folds=3)
     with threads_for(len(table.rows)):
@@ -39,7 +40,7 @@ def lower_bound(pair: DrawsPair, target: Target, confidence: float, seed: int) -
     above = ratio > cut
     of_p, of_q = (_count(side[:, 2], above) for side in (table.p, table.q))
     found = max(_bound(target.record, of_p, of_q, confidence), 0.0)
-    return float(target.link(torch.tensor(found, dtype=torch.float64)))
+    return linked(target, found)
 
 
 def limits(successes: float, trials: float, level: float) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from kullback.results import Estimate
 from kullback.samples.certified import lower_bound
 from kullback.samples.doubts import doubts_of, unseen
 from kullback.samples.draws import DrawsPair
+from kullback.samples.links import linked, slope
 from kullback.samples.log_ratio.functional import Mixture
 from kullback.samples.log_ratio.models import MODELS
 from kullback.samples.log_ratio.out_of_fold import OutOfFold, Predicted, out_of_fold
@@ -116,11 +117,11 @@ def estimate_of(
     high = reading.value + z * reading.stderr + widening
     best = min(reading.value + reading.missing, _upper(target))
     return Estimate(
-        value=_linked(target, best),
+        value=linked(target, best),
         # No divergence is below 0: an interval ends where the divergence does.
-        low=_linked(target, max(low, 0.0)),
-        high=_linked(target, min(high, _upper(target))),
-        stderr=reading.stderr * _slope(target, best),
+        low=linked(target, max(low, 0.0)),
+        high=linked(target, min(high, _upper(target))),
+        stderr=reading.stderr * slope(target, best),
         confidence=confidence,
         method=_method(reading),
         evaluations=len(pair.p) + len(pair.q),
@@ -136,12 +137,12 @@ def _doubted(
     doubts: Sequence[str],
 ) -> Estimate:
     low = lower_bound(pair, target, confidence, seed)
-    best = _linked(target, min(reading.value + reading.missing, _upper(target)))
+    best = linked(target, min(reading.value + reading.missing, _upper(target)))
     return Estimate(
         # What is certain is a better guess than what is less.
         value=max(best, low),
         low=low,
-        high=_linked(target, _upper(target)),
+        high=linked(target, _upper(target)),
         confidence=confidence,
         method=_method(reading),
         evaluations=len(pair.p) + len(pair.q),
@@ -161,14 +162,3 @@ def _mixture(found: Predicted, weights: tuple[np.ndarray, np.ndarray]) -> Mixtur
 def _upper(target: Target) -> float:
     assert isinstance(target.record, Divergence)
     return float(target.record.upper)
-
-
-def _linked(target: Target, total: float) -> float:
-    return float(target.link(torch.tensor(total, dtype=torch.float64)))
-
-
-def _slope(target: Target, at: float) -> float:
-    with torch.enable_grad():
-        x = torch.tensor(at, dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(target.link(x), x)
-    return float(slope)

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from typing import Literal, get_args
 
-import torch
-
 from kullback.distributions.targets import Target
 from kullback.divergences import Divergence
 from kullback.errors import InputError
@@ -23,6 +21,7 @@ from kullback.samples.critic.bounds import Bound, bound_of
 from kullback.samples.critic.inputs import inputs_of
 from kullback.samples.critic.training import FOLDS, Ceiling, Scores, trained_scores
 from kullback.samples.draws import DrawsPair
+from kullback.samples.links import linked, slope
 
 __all__ = ["critic"]
 
@@ -104,20 +103,20 @@ def critic(
     if doubt:
         low = lower_bound(pair, target, confidence=confidence, seed=seed)
         high = math.inf
-        value = max(_linked(target, value), low)
+        value = max(linked(target, value), low)
     else:
-        low = _linked(target, max(held.value - quantile * held.stderr, 0.0))
+        low = linked(target, max(held.value - quantile * held.stderr, 0.0))
         top = max(ceiling.value, value)
         # How far the two are apart says how much the critics themselves vary, too.
         spread = math.hypot(max(ceiling.stderr, held.stderr), top - held.value)
         top += quantile * spread
-        high = _linked(target, min(top, record.upper))
-        value = _linked(target, min(value, record.upper))
+        high = linked(target, min(top, record.upper))
+        value = linked(target, min(value, record.upper))
     return Estimate(
         value=value,
         low=low,
         high=high,
-        stderr=_slope(target, max(held.value, 0.0)) * held.stderr,
+        stderr=slope(target, max(held.value, 0.0)) * held.stderr,
         confidence=confidence,
         method=f"critic, {bound.upper()} bound on held-out draws of {FOLDS} folds",
         evaluations=len(p) + len(q),
@@ -183,14 +182,3 @@ def _doubt(held: Bound, said: Scores) -> str:
             "hangs on what cannot be seen there: the supports may be apart"
         )
     return ""
-
-
-def _linked(target: Target, total: float) -> float:
-    return float(target.link(torch.tensor(total, dtype=torch.float64)))
-
-
-def _slope(target: Target, total: float) -> float:
-    with torch.enable_grad():
-        at = torch.tensor(total, dtype=torch.float64, requires_grad=True)
-        (slope,) = torch.autograd.grad(target.link(at), at)
-    return float(slope)

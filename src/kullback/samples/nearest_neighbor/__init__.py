@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from kullback.distributions.targets import Target
 from kullback.divergences import Divergence
@@ -18,6 +17,7 @@ from kullback.errors import InputError
 from kullback.results import Estimate
 from kullback.samples.certified import lower_bound
 from kullback.samples.draws import DrawsPair
+from kullback.samples.links import linked, slope
 from kullback.samples.nearest_neighbor.bias import PARTS, heading_of, interval_of
 from kullback.samples.nearest_neighbor.doubts import doubts
 from kullback.samples.nearest_neighbor.sums import Question, question_of
@@ -90,7 +90,7 @@ def nearest_neighbors(
         value=value,
         low=lower_bound(pair, target, confidence, seed) if words else low,
         high=math.inf if words else high,
-        stderr=interval.error * _slope(target, interval.value),
+        stderr=interval.error * slope(target, interval.value),
         confidence=confidence,
         method=f"nearest neighbours, k={k}{' and matched radii' if matched else ''}",
         evaluations=len(pair.p) + len(pair.q),
@@ -138,10 +138,4 @@ def _linked(target: Target, total: float) -> float:
     if not isinstance(target.record, Divergence):
         return total
     possible = min(max(total, 0.0), target.record.upper)
-    return float(target.link(torch.tensor(possible, dtype=torch.float64)))
-
-
-def _slope(target: Target, total: float) -> float:
-    at = torch.tensor(total, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(target.link(at), at)
-    return float(slope)
+    return linked(target, possible)
