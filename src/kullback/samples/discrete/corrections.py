@@ -33,7 +33,7 @@ undrawn mass, in the measurements, up to a tenth undrawn."""
 
 
 def best_guess(record: Functional, counts: Counts) -> Guess:
-    """The sum by what came closest for this divergence in the measurements of the manual.
+    """The sum by what came closest for this divergence on pairs whose truth is known.
 
     | divergence | by |
     | --- | --- |
