@@ -31,7 +31,8 @@ from kullback.training.trust_region import (
 class Settings:
     """What a run depends on, but for the seed; the defaults are those of the MuJoCo runs.
 
-    `max_kl` is in nats for each dimension of the action, as stable-baselines3-contrib counts.
+    `max_kl` is in nats for each dimension of the action, as stable-baselines3-contrib counts;
+    normalised observations and rewards are kept within ± `clip`.
     """
 
     environment: str
@@ -39,6 +40,7 @@ class Settings:
     environments: int = 2
     horizon: int = 1024
     normalize: bool = True
+    clip: float = 10.0
     discount: float = 0.99
     decay: float = 0.95
     max_kl: float = 0.01
@@ -164,21 +166,35 @@ def make(settings: Settings) -> Any:
     )
     if not settings.normalize:
         return env
-    return NormalizeReturn(NormalizeObservation(env), gamma=settings.discount)
+    seen = ClippedObservation(env)
+    seen.clip = settings.clip
+    found = ClippedReward(seen, gamma=settings.discount)
+    found.clip = settings.clip
+    return found
 
 
-class NormalizeReturn(NormalizeReward):
-    """Rewards over the standard deviation of an episode's discounted return.
+class ClippedObservation(NormalizeObservation):
+    """Observations less their mean over their standard deviation, within ± `clip`."""
+
+    clip: float
+
+    def observations(self, observations: Any) -> Any:
+        return super().observations(observations).clip(-self.clip, self.clip)
+
+
+class ClippedReward(NormalizeReward):
+    """Rewards over the standard deviation of an episode's discounted return, within ± `clip`.
 
     Gymnasium's own lets the return run on over a time limit into the next episode: with a discount
     near 1 it grows, and the rewards become too small for the critic to see.
     """
 
+    clip: float
+
     def step(self, actions: Any) -> Any:
-        found = super().step(actions)
-        truncated = found[3]
+        observation, reward, terminated, truncated, info = super().step(actions)
         self.accumulated_reward[truncated] = 0.0
-        return found
+        return observation, reward.clip(-self.clip, self.clip), terminated, truncated, info
 
 
 @torch.no_grad()

@@ -20,7 +20,9 @@ def train(settings: Settings, seed: int, report: Callable[[int], object]) -> Run
     """Train and test as `trpo_agent.train` does."""
     env: Any = make_vec_env(settings.environment, settings.environments, seed=seed)
     if settings.normalize:
-        env = VecNormalize(env, gamma=settings.discount)
+        env = VecNormalize(
+            env, clip_obs=settings.clip, clip_reward=settings.clip, gamma=settings.discount
+        )
     learner = TRPO(
         "MlpPolicy",
         env,
