@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from kullback.divergences import Functional
 from kullback.errors import InputError
+from kullback.training.distillation.hidden_states import (
+    States,
+    after_head,
+    compare_with_model,
+    linear_head,
+    without_logits,
+)
+from kullback.training.distillation.labels import IGNORED, cross_entropy
 from kullback.training.distillation.linear import fused_linear_distillation
 from kullback.training.distillation.loss import distillation_loss
 from kullback.training.distillation.objective import make_objective
@@ -29,11 +36,6 @@ else:
     _Trainer = object
 
 __all__ = ["CausalDistillation", "DistillationMixin", "compute_loss_func"]
-
-_IGNORED = -100
-
-# Logits of the labels' cross-entropy that are made at a time.
-_CHUNK = 1 << 23
 
 
 def compute_loss_func(
@@ -141,8 +143,8 @@ class CausalDistillation:
         if labels is None:
             raise InputError("the batch has no labels: they say which positions count, −100 not")
         # The last position predicts a token that the batch does not have.
-        targets = torch.nn.functional.pad(labels[..., 1:], (0, 1), value=_IGNORED)
-        divisor = (targets != _IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+        targets = torch.nn.functional.pad(labels[..., 1:], (0, 1), value=IGNORED)
+        divisor = (targets != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
         # Where nothing counts the sum is 0, whatever it is divided by.
         divisor = float(divisor) or 1.0
         student, teacher = (self._of_batch or _logits_of)(outputs)
@@ -150,7 +152,7 @@ class CausalDistillation:
         if self._label_weight < 1:
             loss = (1 - self._label_weight) * self._divergence(student, teacher, targets, divisor)
         if self._label_weight > 0:
-            loss = loss + self._label_weight * _cross_entropy(student, targets) / divisor
+            loss = loss + self._label_weight * cross_entropy(student, targets) / divisor
         return loss
 
     @contextmanager
@@ -171,7 +173,7 @@ class CausalDistillation:
         try:
             if fused:
                 teacher = self._teacher_states(batch)
-                with _without_logits(student) as caught:
+                with without_logits(student) as caught:
                     self._of_batch = lambda outputs: (
                         self._states(student, caught, outputs),
                         teacher,
@@ -189,21 +191,21 @@ class CausalDistillation:
         with torch.no_grad():
             return _entry(self.teacher(**_without_labels(batch)), "logits")
 
-    def _teacher_states(self, batch: dict[str, Any]) -> _States:
+    def _teacher_states(self, batch: dict[str, Any]) -> States:
         assert self.teacher is not None
-        with torch.no_grad(), _without_logits(self.teacher) as caught:
+        with torch.no_grad(), without_logits(self.teacher) as caught:
             outputs = self.teacher(**_without_labels(batch))
             return self._states(self.teacher, caught, outputs)
 
-    def _states(self, model: torch.nn.Module, caught: list[Tensor], outputs: Any) -> _States:
+    def _states(self, model: torch.nn.Module, caught: list[Tensor], outputs: Any) -> States:
         if len(caught) != 1:
             raise InputError(
                 f"{type(model).__name__} used its head {len(caught)} times in one forward pass; "
                 "pass fused=False"
             )
-        states = _States(caught[0], _head(model), *_after_head(model))
+        states = States(caught[0], linear_head(model), *after_head(model))
         if id(model) not in self._known_heads:
-            _compare_with_model(states, _entry(outputs, "logits"), type(model).__name__)
+            compare_with_model(states, _entry(outputs, "logits"), type(model).__name__)
             self._known_heads.add(id(model))
         return states
 
@@ -296,105 +298,8 @@ class _FirstIsNoTarget:
         batch = self.collate(examples)
         if "labels" in batch:
             batch["labels"] = batch["labels"].clone()
-            batch["labels"][..., 0] = _IGNORED
+            batch["labels"][..., 0] = IGNORED
         return batch
-
-
-@dataclass(frozen=True)
-class _States:
-    """What logits are made from: cap·tanh(scale·head(hidden)/cap)."""
-
-    hidden: Tensor
-    head: torch.nn.Linear
-    scale: float
-    cap: float | None
-
-    @property
-    def scaled_bias(self) -> Tensor | None:
-        bias = self.head.bias
-        return bias if bias is None or self.scale == 1 else bias * self.scale
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        made = torch.nn.functional.linear(hidden, self.head.weight, self.head.bias) * self.scale
-        return made if self.cap is None else self.cap * (made / self.cap).tanh()
-
-
-def _head(model: torch.nn.Module) -> torch.nn.Linear:
-    find: Any = getattr(model, "get_output_embeddings", None)
-    head = find() if find is not None else None
-    # Adapters and quantised layers do more than multiply by their weight.
-    if not isinstance(head, torch.nn.Linear) or type(head).forward is not torch.nn.Linear.forward:
-        raise InputError(
-            f"the head of {type(model).__name__} is a {type(head).__name__} and not a plain "
-            "torch.nn.Linear; pass fused=False, and the loss is made from its logits"
-        )
-    return head
-
-
-def _after_head(model: torch.nn.Module) -> tuple[float, float | None]:
-    """What the configuration says becomes of the head's output: a factor, and a soft cap."""
-    config: Any = getattr(model, "config", None)
-    text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    factor = getattr(text, "logit_scale", None)
-    divisor = getattr(text, "logits_scaling", None)
-    scale = (1.0 if factor is None else factor) / (1.0 if divisor is None else divisor)
-    return scale, getattr(text, "final_logit_softcapping", None)
-
-
-@contextmanager
-def _without_logits(model: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Within, the head sees one position a sequence; the hidden states of all are in the list."""
-    caught: list[Tensor] = []
-
-    def keep(_: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        caught.append(args[0])
-        return (args[0][..., :1, :], *args[1:])
-
-    handle = _head(model).register_forward_pre_hook(keep)
-    try:
-        yield caught
-    finally:
-        handle.remove()
-
-
-def _compare_with_model(states: _States, theirs: Tensor, name: str) -> None:
-    """Look once whether logits are what is assumed of them, at the position that was made."""
-    with torch.no_grad():
-        ours = states.logits(states.hidden[..., :1, :]).float()
-        theirs = theirs.detach().float()
-        # Half precision rounds each step to 2⁻⁸ at worst.
-        if ours.shape != theirs.shape or float((ours - theirs).abs().max()) > 0.02 * float(
-            theirs.abs().max()
-        ):
-            raise InputError(
-                f"{name} does more between head and logits than scale and cap; pass fused=False"
-            )
-
-
-def _cross_entropy(student: Any, targets: Tensor) -> Tensor:
-    """Summed over the counted positions; from hidden states a few positions at a time."""
-    counted = targets != _IGNORED
-    labels = targets[counted].to(torch.long)
-    entries = (student if isinstance(student, Tensor) else student.hidden)[counted]
-    if isinstance(student, Tensor):
-        return _summed_cross_entropy(entries, labels)
-    step = max(1, _CHUNK // student.head.out_features)
-    losses = [
-        checkpoint(
-            lambda h, y: _summed_cross_entropy(student.logits(h), y),
-            entries[start : start + step],
-            labels[start : start + step],
-            use_reentrant=False,
-        )
-        for start in range(0, len(labels), step)
-    ]
-    # Where nothing counts, the empty sum that belongs to the graph.
-    return torch.stack(losses).sum() if losses else entries.sum()
-
-
-def _summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return torch.nn.functional.cross_entropy(wide, labels, reduction="sum")
 
 
 def _logits_of(outputs: Any) -> tuple[Tensor, Tensor]:
