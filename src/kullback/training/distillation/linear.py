@@ -16,8 +16,9 @@ from torch import Tensor
 
 from kullback import kernels
 from kullback.divergences import Functional
-from kullback.errors import DtypeError, InputError, ShapeError, VocabularyMismatch
+from kullback.errors import InputError
 from kullback.training.distillation.chunks import refuse_rows, working_dtype
+from kullback.training.distillation.linear_inputs import Parts, check, opened
 from kullback.training.distillation.objective import Objective, make_objective
 from kullback.training.distillation.sides import Side
 from kullback.training.once import once
@@ -97,13 +98,13 @@ def fused_linear_distillation(
         >>> hidden.grad.shape
         torch.Size([6, 8])
     """
-    student_head, student_bias = _opened(student_head, student_bias, "student")
-    teacher_head, teacher_bias = _opened(teacher_head, teacher_bias, "teacher")
-    student = _Tensors("student", student_hidden, student_head, student_bias)
-    teacher = _Tensors("teacher", teacher_hidden, teacher_head, teacher_bias)
+    student_head, student_bias = opened(student_head, student_bias, "student")
+    teacher_head, teacher_bias = opened(teacher_head, teacher_bias, "teacher")
+    student = Parts("student", student_hidden, student_head, student_bias)
+    teacher = Parts("teacher", teacher_hidden, teacher_head, teacher_bias)
     if not teacher_gradient:
         teacher = teacher.detached()
-    _check(student, teacher, vocabulary)
+    check(student, teacher, vocabulary)
     if memory_budget is not None and memory_budget <= 0:
         raise InputError(f"memory_budget={memory_budget}: bytes for logits, such as 1 << 28")
     job = _Job(
@@ -132,24 +133,6 @@ def fused_linear_distillation(
 
 
 @dataclass(frozen=True)
-class _Tensors:
-    """What one side consists of, as it was passed."""
-
-    name: str
-    hidden: Tensor
-    head: Tensor
-    bias: Tensor | None
-
-    @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        return self.hidden, self.head, self.bias
-
-    def detached(self) -> _Tensors:
-        bias = None if self.bias is None else self.bias.detach()
-        return _Tensors(self.name, self.hidden.detach(), self.head.detach(), bias)
-
-
-@dataclass(frozen=True)
 class _Job:
     objective: Objective
     positions: Positions
@@ -157,62 +140,6 @@ class _Job:
     vocabulary: int
     memory_budget: int | None
     needs: tuple[bool, ...] = (False,) * 6
-
-
-def _opened(
-    head: Tensor | torch.nn.Linear, bias: Tensor | None, name: str
-) -> tuple[Tensor, Tensor | None]:
-    if isinstance(head, Tensor):
-        return head, bias
-    weight = getattr(head, "weight", None)
-    if not isinstance(weight, Tensor):
-        raise DtypeError(
-            f"{name}_head is a {type(head).__name__}: pass the weight [vocabulary, hidden] or a "
-            "torch.nn.Linear, such as model.get_output_embeddings()"
-        )
-    of_module = getattr(head, "bias", None)
-    if bias is not None and of_module is not None:
-        raise InputError(f"{name}_bias is given, and {name}_head has a bias of its own: pass one")
-    return weight, bias if of_module is None else of_module
-
-
-def _check(student: _Tensors, teacher: _Tensors, vocabulary: int | None) -> None:
-    for side in (student, teacher):
-        for part, x in zip(("hidden", "head", "bias"), side.parts, strict=True):
-            if x is not None and not (isinstance(x, Tensor) and x.is_floating_point()):
-                raise DtypeError(f"{side.name}_{part} must be a floating tensor")
-        size = side.hidden.shape[-1] if side.hidden.dim() else None
-        if side.head.dim() != 2 or side.head.shape[1] != size:
-            raise ShapeError(
-                f"{side.name}_hidden has shape {tuple(side.hidden.shape)} and {side.name}_head "
-                f"{tuple(side.head.shape)}: hidden is [..., hidden size], head [vocabulary, hidden "
-                "size]"
-            )
-        if side.bias is not None and side.bias.shape != side.head.shape[:1]:
-            raise ShapeError(
-                f"{side.name}_bias has shape {tuple(side.bias.shape)}: it is [vocabulary], here "
-                f"({len(side.head)},)"
-            )
-    if student.hidden.shape[:-1] != teacher.hidden.shape[:-1]:
-        raise ShapeError(
-            f"student_hidden has shape {tuple(student.hidden.shape)} and teacher_hidden "
-            f"{tuple(teacher.hidden.shape)}: all dimensions but the last are positions and equal"
-        )
-    sizes = len(student.head), len(teacher.head)
-    if vocabulary is None and sizes[0] != sizes[1]:
-        raise VocabularyMismatch(
-            f"the student's head has {sizes[0]} tokens and the teacher's {sizes[1]}: if they share "
-            "the first ones and the rest is padding, say how many, vocabulary="
-        )
-    if vocabulary is not None and (
-        not isinstance(vocabulary, int) or not 0 < vocabulary <= min(sizes)
-    ):
-        raise ShapeError(
-            f"vocabulary={vocabulary}: the heads have {sizes[0]} and {sizes[1]} tokens"
-        )
-    devices = {x.device for side in (student, teacher) for x in side.parts if x is not None}
-    if len(devices) > 1:
-        raise ShapeError(f"hidden states, heads and biases are on {sorted(map(str, devices))}")
 
 
 def _run(job: _Job, parts: tuple[Tensor | None, ...]) -> Tensor:

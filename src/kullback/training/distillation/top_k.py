@@ -20,11 +20,15 @@ from kullback.errors import (
     FileFormatError,
     InputError,
     MissingExtra,
-    NonFiniteError,
     ShapeError,
-    SpaceError,
 )
 from kullback.training.distillation.chunks import working_dtype
+from kullback.training.distillation.top_k_checks import (
+    check_log_probs,
+    check_sizes,
+    check_tokens,
+    refuse_no_distribution,
+)
 
 __all__ = ["TopK", "log_sum"]
 
@@ -92,7 +96,7 @@ class TopK:
                 f"log_tail has shape {tuple(self.log_tail.shape)} and the positions "
                 f"{tuple(shape[:-1])}: give one for each position"
             )
-        _check_sizes(self.k, self.vocabulary, self.temperature)
+        check_sizes(self.k, self.vocabulary, self.temperature)
 
     @property
     def k(self) -> int:
@@ -119,7 +123,7 @@ class TopK:
         if not logits.dim() or not logits.shape[-1]:
             raise ShapeError(f"logits of shape {tuple(logits.shape)} have no token to predict")
         shape, vocabulary = logits.shape[:-1], logits.shape[-1]
-        _check_sizes(k, vocabulary, temperature)
+        check_sizes(k, vocabulary, temperature)
         rows, dtype = logits.detach().reshape(-1, vocabulary), working_dtype(logits)
         indices = torch.empty(len(rows), k, dtype=torch.int32, device=logits.device)
         log_probs = torch.empty(len(rows), k, dtype=dtype, device=logits.device)
@@ -131,7 +135,7 @@ class TopK:
             top, index = scaled.topk(k)
             rest = log_sum(scaled.scatter_(1, index, -torch.inf))
             whole = torch.logaddexp(log_sum(top), rest)
-            _refuse_no_distribution(whole, rows[part], start)
+            refuse_no_distribution(whole, rows[part], start)
             indices[part] = index.int()
             log_probs[part] = (top - whole).to(dtype)
             log_tail[part] = (rest - whole).squeeze(-1).to(dtype)
@@ -236,8 +240,8 @@ class TopK:
         tail = self._tail(log_probs, log_tail)
         cells = torch.cat([log_probs.double(), tail], -1)
         if validate:
-            self._check_tokens(tokens, places)
-            self._check_log_probs(cells, places)
+            check_tokens(tokens, self.vocabulary, places)
+            check_log_probs(cells, self.log_probs.dtype, self.vocabulary, places)
         return tokens, cells
 
     def _tail(self, log_probs: Tensor, log_tail: Tensor | None) -> Tensor:
@@ -254,49 +258,6 @@ class TopK:
         )
         return torch.where(log_listed >= 0, -torch.inf, left)
 
-    def _check_tokens(self, tokens: Tensor, places: Sequence[int] | Tensor) -> None:
-        outside = (tokens < 0) | (tokens >= self.vocabulary)
-        if bool(outside.any()):
-            row, column = outside.nonzero()[0].tolist()
-            raise InputError(
-                f"indices, position {int(places[row])}: token {int(tokens[row, column])} is not "
-                f"among the vocabulary's {self.vocabulary}, 0 to {self.vocabulary - 1}"
-            )
-        in_order = tokens.sort(-1).values
-        twice = in_order[:, 1:] == in_order[:, :-1]
-        if bool(twice.any()):
-            row, column = twice.nonzero()[0].tolist()
-            raise InputError(
-                f"indices, position {int(places[row])}: token {int(in_order[row, column])} is "
-                "listed twice; add up its probabilities, or mask the position if it is padding"
-            )
-
-    def _check_log_probs(self, cells: Tensor, places: Sequence[int] | Tensor) -> None:
-        if bool(cells.isnan().any()):
-            row, column = cells.isnan().nonzero()[0].tolist()
-            where = "the tail" if column == self.k else f"entry {column}"
-            raise NonFiniteError(
-                f"log_probs, position {int(places[row])}: {where} is NaN; look where it was "
-                "computed, or mask the position"
-            )
-        # Rounding log p to a relative eps moves Σ p by at most eps·H, and H ≤ log V.
-        eps = torch.finfo(self.log_probs.dtype).eps
-        slack = max(1e-3, eps * math.log(self.vocabulary))
-        if bool((cells > slack).any()):
-            row, column = (cells > slack).nonzero()[0].tolist()
-            raise SpaceError(
-                f"log_probs, position {int(places[row])}: {float(cells[row, column]):.6g} is "
-                "positive, so it is no log-probability; take logits.log_softmax(-1) first"
-            )
-        total = cells.exp().sum(-1)
-        if bool(((total - 1).abs() > slack).any()):
-            row = int(((total - 1).abs() > slack).nonzero()[0])
-            raise SpaceError(
-                f"log_probs, position {int(places[row])}: with the tail they sum to "
-                f"{float(total[row]):.6g} instead of 1; normalise over the whole vocabulary, not "
-                "over the listed tokens alone"
-            )
-
 
 def log_sum(x: Tensor) -> Tensor:
     """log Σ exp(x) over the last dimension, which is kept, in float64; −inf for a row of −inf."""
@@ -304,30 +265,3 @@ def log_sum(x: Tensor) -> Tensor:
     shift = torch.where(top == -torch.inf, 0.0, top)
     summed = (x - shift).exp_().sum(-1, keepdim=True, dtype=torch.float64)
     return summed.log() + shift
-
-
-def _check_sizes(k: int, vocabulary: int, temperature: float) -> None:
-    if not 1 <= k <= vocabulary:
-        raise InputError(
-            f"k={k}: between 1 and the {vocabulary} tokens of the vocabulary can be kept"
-        )
-    if not (temperature > 0 and math.isfinite(temperature)):
-        raise InputError(f"temperature={temperature}: it must be positive, such as 2.0")
-
-
-def _refuse_no_distribution(log_normalizers: Tensor, logits: Tensor, start: int) -> None:
-    bad = ~log_normalizers.isfinite().squeeze(-1)
-    if bool(bad.any()):
-        row = int(bad.nonzero()[0])
-        wrong = logits[row].isnan() | (logits[row] == torch.inf)
-        if not bool(wrong.any()):
-            raise NonFiniteError(
-                f"logits, position {start + row}: every logit is −inf, so no token is left; leave "
-                "the position out"
-            )
-        token = int(wrong.nonzero()[0])
-        raise NonFiniteError(
-            f"logits, position {start + row}: token {token} has the logit "
-            f"{float(logits[row, token])}. Look for an overflow where it was computed, or leave "
-            "the position out"
-        )
