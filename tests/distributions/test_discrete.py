@@ -25,8 +25,8 @@ from torch.distributions import (
 
 import kullback
 import oracle
+from kullback.distributions.answers import kl_in_full
 from kullback.distributions.closed_forms.finite import aligned_log_probs
-from kullback.distributions.exact import kl_in_full
 from kullback.distributions.integers import integers_of, trial_probs
 from kullback.errors import NoClosedForm
 from kullback.numerics import log_binomial, log_negative_binomial, log_poisson

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from torch.distributions import Distribution
 
+from kullback.distributions.answers import kl_in_full
 from kullback.distributions.dispatch import CLOSED_FORMS, ClosedForm, find_closed_form
 from kullback.distributions.estimation import routes
 from kullback.distributions.estimation.questions import Question, check_sides
-from kullback.distributions.exact import kl_in_full
 from kullback.distributions.examples import CLASSES, Example, examples
 from kullback.distributions.supports import escape
 from kullback.distributions.targets import target_of

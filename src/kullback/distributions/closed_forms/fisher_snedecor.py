@@ -71,7 +71,7 @@ def _kl_to_half_normal(p: FisherSnedecor, q: HalfNormal) -> Tensor:
 @closed_form("kl", FisherSnedecor, FisherSnedecor, source="that of Beta(df1/2, df2/2)")
 def _kl(p: FisherSnedecor, q: FisherSnedecor) -> Tensor:
     """With W = X·df1/df2, W/(1 + W) is Beta(df1/2, df2/2)."""
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     a, b, c, d = wide(p.df1, p.df2, q.df1, q.df2)
     value = kl_in_full(

@@ -24,7 +24,7 @@ __all__ = ["sum_last", "wasserstein_in_full"]
 @closed_form("kl", Independent, Independent, source="Cover & Thomas (2006), theorem 2.5.3")
 def _kl(p: Independent, q: Independent) -> Tensor:
     """Σ KL(P_i‖Q_i)."""
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     return _summed(p, q, kl_in_full)
 
@@ -32,9 +32,9 @@ def _kl(p: Independent, q: Independent) -> Tensor:
 @closed_form("renyi", Independent, Independent, source="van Erven & Harremoës (2014), theorem 28")
 def _renyi(p: Independent, q: Independent, alpha: float) -> Tensor:
     """Σ R_α(P_i‖Q_i)."""
-    from kullback.distributions import exact
+    from kullback.distributions import answers
 
-    return _summed(p, q, lambda a, b: exact._renyi_in_full(a, b, alpha))
+    return _summed(p, q, lambda a, b: answers.renyi_in_full(a, b, alpha))
 
 
 @closed_form("wasserstein", Independent, Independent, source="Peyré & Cuturi (2019), section 2.6")
@@ -46,10 +46,10 @@ def _wasserstein(p: Independent, q: Independent) -> Tensor:
 @closed_form("entropy", Independent, source="Cover & Thomas (2006), theorem 8.6.2")
 def _entropy(p: Independent) -> Tensor:
     """Σ H(P_i)."""
-    from kullback.distributions import exact
+    from kullback.distributions import answers
 
     base: Any = p.base_dist
-    parts = exact._entropy_in_full(base).expand(base.batch_shape)
+    parts = answers.entropy_in_full(base).expand(base.batch_shape)
     return sum_last(parts, p.reinterpreted_batch_ndims)
 
 

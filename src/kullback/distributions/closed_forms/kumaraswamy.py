@@ -78,7 +78,7 @@ def _kl_uniform(p: Kumaraswamy, q: Uniform) -> Tensor:
 @closed_form("kl", Kumaraswamy, Beta, source=_SOURCE)
 def _kl_beta(p: Kumaraswamy, q: Beta) -> Tensor:
     """Where Q is a power of a uniform variable, or P is Beta(1, b)."""
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     a, b, one, zero = wide(p.concentration1, p.concentration0, q.concentration1, q.concentration0)
     to_power = _to_power(a, b, one)
@@ -92,7 +92,7 @@ def _kl_beta(p: Kumaraswamy, q: Beta) -> Tensor:
 @closed_form("kl", Beta, Kumaraswamy, source=_SOURCE)
 def _kl_of_beta(p: Beta, q: Kumaraswamy) -> Tensor:
     """Where P is a power of a uniform variable, or Q is a Beta distribution."""
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     one, zero, a, b = wide(p.concentration1, p.concentration0, q.concentration1, q.concentration0)
     q_is_beta = (a == 1) | (b == 1)

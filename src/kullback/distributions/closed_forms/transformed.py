@@ -36,7 +36,7 @@ Divergence = Callable[[Distribution, Distribution], Tensor]
 @closed_form("kl", Distribution, Distribution, source=SOURCE)
 def _kl(p: Distribution, q: Distribution) -> Tensor:
     """KL(T(P)‖T(Q)) = KL(P‖Q)."""
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     return _of_simpler(p, q, kl_in_full)
 
@@ -44,9 +44,9 @@ def _kl(p: Distribution, q: Distribution) -> Tensor:
 @closed_form("renyi", Distribution, Distribution, source=SOURCE)
 def _renyi(p: Distribution, q: Distribution, alpha: float) -> Tensor:
     """R_α(T(P)‖T(Q)) = R_α(P‖Q)."""
-    from kullback.distributions import exact
+    from kullback.distributions import answers
 
-    return _of_simpler(p, q, lambda a, b: exact._renyi_in_full(a, b, alpha))
+    return _of_simpler(p, q, lambda a, b: answers.renyi_in_full(a, b, alpha))
 
 
 @closed_form("total_variation", Distribution, Distribution, source=SOURCE)
@@ -66,20 +66,20 @@ def _wasserstein(p: Distribution, q: Distribution) -> Tensor:
 @closed_form("entropy", TransformedDistribution, source="Cover & Thomas (2006), theorem 8.6.4")
 def _entropy(p: TransformedDistribution) -> Tensor:
     """H(a + bX) = H(X) + log |b| of densities, H(X) of probabilities."""
-    from kullback.distributions import exact
+    from kullback.distributions import answers
 
     simple = simplified(p)
     if simple is not p:
-        return exact._entropy_in_full(simple)
+        return answers.entropy_in_full(simple)
     taken = last_transform(p)
     if taken is None or not isinstance(taken[1], transforms.AffineTransform):
         raise Declined("the entropy of an image adds the mean log-Jacobian, known if it is affine")
     if support_of(taken[0]).discrete and injective(taken[1], taken[0]):
-        return exact._entropy_in_full(taken[0])
+        return answers.entropy_in_full(taken[0])
     like = wide(next(parameter_tensors(taken[0])))[0]
     scale = torch.as_tensor(taken[1].scale, dtype=like.dtype, device=like.device)
     stretch = scale.abs().log().expand(p.batch_shape + p.event_shape)
-    return exact._entropy_in_full(taken[0]) + sum_last(stretch, len(p.event_shape))
+    return answers.entropy_in_full(taken[0]) + sum_last(stretch, len(p.event_shape))
 
 
 def _of_simpler(p: Distribution, q: Distribution, divergence: Divergence) -> Tensor:

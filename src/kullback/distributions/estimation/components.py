@@ -40,7 +40,7 @@ class Parts:
         Raises:
             InputError: no closed form for a pair of parts.
         """
-        from kullback.distributions.exact import kl_in_full
+        from kullback.distributions.answers import kl_in_full
 
         try:
             return kl_in_full(_with_dimension(self.each, -1), _with_dimension(other.each, -2))

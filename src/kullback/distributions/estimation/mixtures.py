@@ -137,7 +137,7 @@ def moment_matching(p: Any, q: Any) -> Tensor:
 
     Source: Hershey & Olsen (2007), section 3 (the Gaussian approximations).
     """
-    from kullback.distributions.exact import kl_in_full
+    from kullback.distributions.answers import kl_in_full
 
     sides = []
     for side, name in ((p, "P"), (q, "Q")):

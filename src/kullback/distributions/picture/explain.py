@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from kullback.distributions.exact import check_pair, kl_divergence
+from kullback.distributions.exact import kl_divergence
 from kullback.distributions.images import check_images, told_of_missing_log_prob
+from kullback.distributions.pairs import check_pair
 from kullback.distributions.parameters import given
 from kullback.distributions.picture.drawing.columns import number
 from kullback.distributions.picture.grids import Grid, common_grid

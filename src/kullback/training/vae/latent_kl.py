@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution
 
-from kullback.distributions.exact import check_pair, kl_divergence
+from kullback.distributions.exact import kl_divergence
+from kullback.distributions.pairs import check_pair
 from kullback.errors import InputError, NoClosedForm
 from kullback.numerics import accumulation_dtype, compute_dtype
 from kullback.training.vae.reductions import LatentReduction, check_reduction, reduce_latents
