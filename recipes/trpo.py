@@ -25,6 +25,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -156,9 +157,15 @@ def work(who: str, settings: Settings, seed: int, path: Path, news: Any) -> None
 
 def report(console: Console, runs: dict[str, Any]) -> None:
     """Mean and standard deviation over seeds; the KL is the largest of any accepted step."""
-    table = Table(title="The last policy's mean return by seed; ± the seeds' standard deviation")
-    for heading in ("", "", "return", "by seed", "largest KL", "accepted", "seconds"):
-        table.add_column(heading, justify="right" if heading else "left")
+    table = Table(
+        title="The last policy's mean return, by seed; ± the seeds' standard deviation",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in ("", "", "return", "by seed", "max KL", "accepted", "time"):
+        table.add_column(
+            heading, justify="right" if heading else "left", no_wrap=heading != "by seed"
+        )
     for environment, by_learner in grouped(runs).items():
         for who, found in by_learner.items():
             returns = [statistics.fmean(run["test_returns"]) for run in found]
@@ -171,7 +178,7 @@ def report(console: Console, runs: dict[str, Any]) -> None:
                 " ".join(f"{x:.0f}" for x in returns),
                 f"{max(max(run['kls']) for run in found):.5f}",
                 f"{accepted:.1%}",
-                f"{seconds:.0f}",
+                f"{seconds:.0f} s",
             )
     console.print(table)
 
