@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -104,16 +105,29 @@ class TestFreeBitsAlone:
             ({"nats": 1.0, "per": "group", "groups": [0, 2]}, "at least one dimension"),
             ({"nats": 1.0, "per": "group", "groups": []}, "at least one dimension"),
             ({"nats": 1.0, "over": "time"}, "over='time'"),
-            ({"nats": "a"}, "nats='a' is of str"),
+            ({"nats": "a"}, "nats='a' is of type str"),
             ({"nats": float("nan")}, "nats=nan"),
-            ({"nats": True}, "nats=True is of bool"),
-            ({"nats": 1.0, "per": "group", "groups": 2.5}, "groups=2.5: it must be a whole"),
-            ({"nats": 1.0, "per": "group", "groups": [1, 2.0]}, "groups=2.0: it must be a whole"),
+            ({"nats": True}, "nats=True is of type bool"),
+            (
+                {"nats": 1.0, "per": "group", "groups": 2.5},
+                "groups=2.5 is of type float: it must be a whole",
+            ),
+            ({"nats": 1.0, "per": "group", "groups": [1, 2.0]}, "groups=2.0 is of type float"),
         ],
     )
     def test_options(self, options: dict[str, Any], words: str) -> None:
         with pytest.raises(InputError, match=words):
             FreeBits(**options)
+
+    @pytest.mark.parametrize("groups", [3, [1, 3, 2]])
+    def test_numbers_of_numpy_are_plain_ones(self, groups: Any) -> None:
+        counted = np.array(groups)
+        of_numpy = list(counted) if counted.ndim else counted[()]
+        free = FreeBits(np.float32(0.5), per="group", groups=of_numpy)  # type: ignore[arg-type]
+        plain = FreeBits(0.5, per="group", groups=groups)
+        assert torch.equal(free(KL), plain(KL))
+        assert free == plain
+        assert hash(free) == hash(plain)
 
     def test_shapes(self) -> None:
         with pytest.raises(ShapeError, match='reduction="none"'):
@@ -201,6 +215,22 @@ class TestCapacity:
         assert float(found.detach()) == loss
         assert float(x.grad) == slope  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_precision_is_widened(self, dtype: torch.dtype) -> None:
+        x = torch.tensor(300.0, dtype=dtype, requires_grad=True)
+        found = capacity_loss(x, 5.0)
+        assert found.dtype == torch.float32
+        # 295,000 is beyond float16, and between the numbers of bfloat16.
+        assert float(found.detach()) == 295_000
+        (slope,) = torch.autograd.grad(found, x)
+        assert float(slope) == float(torch.tensor(1000.0, dtype=dtype))
+
+    def test_numbers_of_numpy(self) -> None:
+        x = torch.tensor(3.0, requires_grad=True)
+        found = capacity_loss(x, np.float32(5.0), weight=np.float32(10.0))  # type: ignore[arg-type]
+        assert found.requires_grad
+        assert float(found.detach()) == 20
+
     def test_refusals(self) -> None:
         with pytest.raises(ShapeError, match="the mean over samples"):
             capacity_loss(torch.ones(3), 5.0)
@@ -217,5 +247,5 @@ def test_a_capacity_is_held_against_one_number() -> None:
     assert capacity_loss(torch.tensor(float("nan")), 1.0, validate=False).isnan()
     with pytest.raises(NonFiniteError, match="capacity=nan"):
         capacity_loss(torch.tensor(3.0), float("nan"))
-    with pytest.raises(InputError, match="weight='a' is of str"):
+    with pytest.raises(InputError, match="weight='a' is of type str"):
         capacity_loss(torch.tensor(3.0), 1.0, weight="a")  # type: ignore[arg-type]

@@ -365,8 +365,8 @@ class TestRefusals:
         ({"reduction": True}, "reduction=True is of bool"),
         ({"reduction": [2]}, "is of list"),
         ({"reduction": torch.ones(2)}, "is of Tensor"),
-        ({"latent_dims": "a"}, "latent_dims='a': it must be a whole number"),
-        ({"latent_dims": 1.0}, "latent_dims=1.0: it must be a whole number"),
+        ({"latent_dims": "a"}, "latent_dims='a' is of type str: it must be a whole"),
+        ({"latent_dims": 1.0}, "latent_dims=1.0 is of type float: it must be a whole"),
         ({"latent_dims": -1}, "latent_dims=-1"),
     ],
 )

@@ -8,6 +8,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kullback.errors import InputError
@@ -58,6 +59,14 @@ class TestEvery:
         schedule.step()
         assert repr(schedule).startswith(f"{kind.__name__}(0.0, 1.0, steps=12")
         assert repr(schedule).endswith(f"at 1: {schedule.value:.6g}")
+
+    def test_numbers_of_numpy_are_plain_ones(self, kind: Any) -> None:
+        schedule, plain = (
+            kind(np.float32(1.0), np.int64(3), steps=np.int64(STEPS)),
+            kind(1, 3, steps=STEPS),
+        )
+        assert repr(schedule) == repr(plain)
+        assert {type(value) for value in run(schedule, STEPS)} == {float}
 
     @pytest.mark.parametrize("state", [{}, None, 3, {"count": -1}, {"count": 1.5}, {"count": True}])
     def test_no_such_state(self, kind: Any, state: dict[str, Any]) -> None:

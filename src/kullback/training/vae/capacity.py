@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from kullback.errors import ShapeError
-from kullback.training.vae.options import check_kls, finite
+from kullback.numerics import compute_dtype
+from kullback.training.plain import finite_number
+from kullback.training.vae.kls import check_kls
 
 __all__ = ["capacity_loss"]
 
@@ -25,7 +27,7 @@ def capacity_loss(
         validate: raise where the KL is NaN. It costs a look, left out in compiled code.
 
     Returns:
-        A number.
+        A number: float32, also for half precision, or float64.
 
     Raises:
         DtypeError: a KL that is no floating tensor.
@@ -41,12 +43,12 @@ def capacity_loss(
         >>> capacity_loss(torch.tensor(3.0), 5.0, weight=10.0)
         tensor(20.)
     """
-    for name, value in (("capacity", capacity), ("weight", weight)):
-        finite(value, name, least=0)
+    capacity = finite_number(capacity, "capacity", least=0)
+    weight = finite_number(weight, "weight", least=0)
     check_kls(kl, "the mean KL, such as gaussian_kl returns", validate)
     if kl.dim():
         raise ShapeError(
             f"kl has shape {tuple(kl.shape)}, and the capacity is for the mean over samples: pass "
             "a number, such as gaussian_kl returns with its default reduction"
         )
-    return weight * (kl - capacity).abs()
+    return weight * (kl.to(compute_dtype(kl)) - capacity).abs()

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from kullback.errors import InputError, ShapeError
 from kullback.numerics import accumulation_dtype, compute_dtype
-from kullback.training.vae.options import check_kls, finite, whole
+from kullback.training.plain import finite_number, plain_int
+from kullback.training.vae.kls import check_kls
 
 __all__ = ["FreeBits"]
 
@@ -59,7 +60,8 @@ class FreeBits:
     over: Literal["batch", "sample"] = "batch"
 
     def __post_init__(self) -> None:
-        finite(self.nats, "nats", least=0, advice=", such as 0.5")
+        nats = finite_number(self.nats, "nats", least=0, advice=", such as 0.5")
+        object.__setattr__(self, "nats", nats)
         if self.per not in ("dimension", "group", "all"):
             raise InputError(f'per={self.per!r}: "dimension", "group" or "all"')
         if self.over not in ("batch", "sample"):
@@ -71,13 +73,14 @@ class FreeBits:
             )
         if self.groups is None:
             return
-        sizes = self.groups if isinstance(self.groups, Sequence) else [self.groups]
-        for size in sizes:
-            whole(size, "groups", least=1, advice="; every group has at least one dimension")
-        if not sizes:
+        if not isinstance(self.groups, Sequence):
+            object.__setattr__(self, "groups", _size(self.groups))
+            return
+        if not self.groups:
             raise InputError(
                 f"groups={self.groups}: give a size or more, of at least one dimension"
             )
+        object.__setattr__(self, "groups", tuple(_size(size) for size in self.groups))
 
     def __call__(self, kl: Tensor, *, validate: bool = True) -> Tensor:
         """The term to minimise, a number, in nats per sample.
@@ -124,3 +127,7 @@ class FreeBits:
         if sum(sizes) != latents:
             raise ShapeError(f"groups={sizes} are of {sum(sizes)} dimensions, and kl has {latents}")
         return torch.stack([part.sum(-1, dtype=wide) for part in kl.split(sizes, -1)], -1)
+
+
+def _size(value: int) -> int:
+    return plain_int(value, "groups", least=1, advice="; every group has at least one dimension")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kullback.errors import InputError, ShapeError
 from kullback.numerics import accumulation_dtype
-from kullback.training.vae.options import whole
+from kullback.training.plain import plain_int
 
 __all__ = ["LatentReduction", "check_reduction", "divisor_of", "reduce_latents"]
 
@@ -49,7 +49,7 @@ def check_reduction(reduction: LatentReduction, latent_dims: int, shape: tuple[i
             f"reduction={float(reduction)}: a divisor must be positive and finite, such as the "
             "batch size"
         )
-    if whole(latent_dims, "latent_dims", least=0) > len(shape):
+    if plain_int(latent_dims, "latent_dims", least=0) > len(shape):
         raise ShapeError(
             f"latent_dims={latent_dims}, and the KLs have shape {shape}: it is how many of their "
             "last dimensions are one sample's latents"

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kullback.errors import InputError
-from kullback.training.vae.options import finite, whole
+from kullback.training.plain import finite_number, plain_int
 
 __all__ = [
     "CosineSchedule",
@@ -43,10 +43,10 @@ class Schedule(ABC):
     """
 
     def __init__(self, start: float = 0.0, end: float = 1.0, *, steps: int) -> None:
-        for name, value in (("start", start), ("end", end)):
-            finite(value, name)
-        self.start, self.end = start, end
-        self.steps = whole(steps, "steps", least=1, advice="; without a schedule use the number")
+        self.start, self.end = finite_number(start, "start"), finite_number(end, "end")
+        self.steps = plain_int(
+            steps, "steps", least=1, advice="; without a schedule use the number"
+        )
         self.count = 0
 
     @property
@@ -152,9 +152,9 @@ class SigmoidSchedule(Schedule):
         self, start: float = 0.0, end: float = 1.0, *, steps: int, steepness: float = 12.0
     ) -> None:
         super().__init__(start, end, steps=steps)
-        if finite(steepness, "steepness") <= 0:
+        self.steepness = finite_number(steepness, "steepness")
+        if self.steepness <= 0:
             raise InputError(f"steepness={steepness}: it must be positive, such as 12.0")
-        self.steepness = steepness
 
     def _share(self) -> float:
         # tanh(x/2) is 2/(1 + e⁻ˣ) − 1, without an overflow.
@@ -198,15 +198,15 @@ class CyclicalSchedule(Schedule):
         rise: float = 0.5,
     ) -> None:
         super().__init__(start, end, steps=steps)
-        whole(cycles, "cycles", least=1)
+        self.cycles = cycles = plain_int(cycles, "cycles", least=1)
         if steps < 2 * cycles and cycles > 1:
             raise InputError(
                 f"cycles={cycles} in steps={steps}: each needs two steps or more to rise; "
                 f"at most cycles={max(1, steps // 2)}"
             )
-        if not 0 < finite(rise, "rise") <= 1:
+        self.rise = finite_number(rise, "rise")
+        if not 0 < self.rise <= 1:
             raise InputError(f"rise={rise}: a share of the cycle, above 0 and at most 1")
-        self.cycles, self.rise = cycles, rise
 
     def _share(self) -> float:
         cycle = self.count * self.cycles // self.steps
