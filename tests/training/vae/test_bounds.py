@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from kullback.errors import DtypeError, NonFiniteError, ShapeError
+from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
 from kullback.training.vae import elbo, importance_weighted_bound
 
 # A latent of three states: p(x, z) for the one x there is, and q(z|x).
@@ -98,6 +98,11 @@ class TestRefusals:
             bound(torch.zeros(0, 4))
         with pytest.raises(ShapeError, match="no dimension 0"):
             bound(torch.tensor(1.0))
+        with pytest.raises(ShapeError, match=r"shape \(5, 0\): there are no samples"):
+            bound(torch.zeros(5, 0))
+        for dim in (1.0, True, "a"):
+            with pytest.raises(InputError, match=f"dim={dim!r} is of type"):
+                bound(torch.zeros(3, 4), dim=dim)
         with pytest.raises(DtypeError, match="int64"):
             bound(torch.zeros(3, 4).long())
 

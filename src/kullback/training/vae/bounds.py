@@ -10,6 +10,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
 from kullback.numerics import accumulation_dtype, compute_dtype
+from kullback.training.plain import plain_int
 
 __all__ = ["elbo", "importance_weighted_bound"]
 
@@ -31,7 +32,8 @@ def elbo(log_weights: Tensor, dim: int = 0, *, validate: bool = True) -> Tensor:
 
     Raises:
         DtypeError: weights that are not floating.
-        ShapeError: no such dimension, or no draws.
+        ShapeError: no such dimension, no draws, or no samples.
+        InputError: a `dim` that is no whole number.
         NonFiniteError: a weight of NaN or +inf.
 
     Source: Kingma & Welling (2014), Auto-Encoding Variational Bayes, eq. 2.
@@ -62,7 +64,8 @@ def importance_weighted_bound(
 
     Raises:
         DtypeError: weights that are not floating.
-        ShapeError: no such dimension, or no draws.
+        ShapeError: no such dimension, no draws, or no samples.
+        InputError: a `dim` that is no whole number.
         NonFiniteError: a weight of NaN or +inf.
 
     Source: Burda, Grosse & Salakhutdinov (2016), Importance Weighted Autoencoders, eq. 8.
@@ -88,13 +91,18 @@ def _checked(log_weights: Tensor, dim: int, validate: bool) -> Tensor:
         kind = log_weights.dtype if is_tensor else type(log_weights).__name__
         raise DtypeError(f"log_weights is of {kind}: pass a floating tensor")
     shape = tuple(log_weights.shape)
-    if not -len(shape) <= dim < len(shape):
+    if not -len(shape) <= plain_int(dim, "dim") < len(shape):
         raise ShapeError(
             f"log_weights has shape {shape} and no dimension {dim}: stack the draws along one, "
             "such as [draws, *samples] with dim=0"
         )
     if not shape[dim]:
         raise ShapeError(f"log_weights has shape {shape}: there are no draws along {dim}")
+    if 0 in shape:
+        raise ShapeError(
+            f"log_weights has shape {shape}: there are no samples, and the mean over none is NaN; "
+            "leave out empty batches"
+        )
     weights = log_weights.to(compute_dtype(log_weights))
     if validate and not (torch.compiler.is_compiling() or is_functorch_wrapped_tensor(log_weights)):
         # NaN is not below +inf either.
