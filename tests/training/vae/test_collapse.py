@@ -77,9 +77,11 @@ class TestSplit:
     def test_posteriors_all_alike_tell_nothing(self) -> None:
         means, log_variances = rand(1, 3).expand(50, 3), rand(1, 3, seed=1).expand(50, 3)
         found = report(means, log_variances)
-        # What is averaged is the square of the rounding of numbers near 10.
-        assert 0 <= float(found.mutual_information) < 1e-28
-        assert float(found.aggregate_kl) == pytest.approx(found.rate, rel=1e-14)
+        for part, exact in ((found.mutual_information, 0), (found.aggregate_kl, found.rate)):
+            assert (float(part), part.low, part.high, part.stderr) == (exact, exact, exact, 0)
+            assert part.trusted
+        assert "I(x; z)  0 [0, 0] (95 %)" in str(found)
+        assert "I(x; z) is 0 nats" in found.verdict
         assert found.variance_of_means.tolist() == pytest.approx([0] * 3, abs=1e-30)
 
     def test_posteriors_apart_tell_everything(self) -> None:
@@ -305,8 +307,18 @@ class TestRefusals:
             collapse_report(self.x, wrong)
 
     @pytest.mark.parametrize(
-        "options", [{"threshold": -1.0}, {"draws": 1}, {"confidence": 1.0}, {"threshold": math.nan}]
+        "options",
+        [
+            {"threshold": -1.0},
+            {"threshold": math.nan},
+            {"threshold": "a"},
+            {"draws": 1},
+            {"draws": 10.5},
+            {"draws": True},
+            {"confidence": 1.0},
+            {"confidence": "a"},
+        ],
     )
     def test_options(self, options: dict[str, Any]) -> None:
-        with pytest.raises(InputError):
+        with pytest.raises(InputError, match=f"{next(iter(options))}="):
             collapse_report(self.x, self.x, **options)

@@ -41,7 +41,8 @@ _ROUNDING, _NOTHING = 1e-9, 1e-20
 
 _TOLD = "Monte Carlo over draws of the aggregate posterior"
 _MISSED = "Monte Carlo over draws of the aggregate posterior and of the prior"
-_EXACT = "exact: every posterior is the prior"
+_PRIOR = "exact: every posterior is the prior"
+_ALIKE = "exact: all posteriors are alike"
 _REST = "the exact sum less the other part"
 
 
@@ -72,10 +73,12 @@ def surgery(
         confidence: of the intervals.
         generator: makes the draws reproducible.
     """
+    # Where a part is 0, draws would find the rounding of the densities only.
     if rate == 0:
-        # Neither part of a sum of 0 is negative. Draws would find the rounding of `log_densities`
-        # only, which writes one density in two ways.
-        return Surgery(*(_nothing(confidence) for _ in range(2)))
+        # Neither part of a sum of 0 is negative.
+        return Surgery(_exact(0.0, confidence, _PRIOR), _exact(0.0, confidence, _PRIOR))
+    if all(bool((x == x[0]).all()) for x in (means, log_variances)):
+        return Surgery(_exact(0.0, confidence, _ALIKE), _exact(rate, confidence, _ALIKE))
     mixture = _Mixture(means, log_variances)
     information, inside = [], []
     for z in mixture.draws(draws, generator):
@@ -111,8 +114,8 @@ def surgery(
     return Surgery(*parts)
 
 
-def _nothing(confidence: float) -> Estimate[float]:
-    return Estimate(0.0, 0.0, 0.0, 0.0, confidence, _EXACT, 0)
+def _exact(value: float, confidence: float, method: str) -> Estimate[float]:
+    return Estimate(value, value, value, 0.0, confidence, method, 0)
 
 
 def _doubt(told: _Mean, missed: _Mean, rate: float, draws: int) -> str:

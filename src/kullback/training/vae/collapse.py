@@ -12,6 +12,7 @@ from torch import Tensor
 from kullback.errors import InputError, NonFiniteError, ShapeError
 from kullback.numerics import accumulation_dtype
 from kullback.results import Estimate, json_number
+from kullback.training.plain import plain_int, plain_number
 from kullback.training.vae.aggregate import surgery
 from kullback.training.vae.gaussian import check_gaussians, each_gaussian_kl
 from kullback.training.vae.verdicts import Findings, verdict_on
@@ -134,7 +135,14 @@ def collapse_report(
         >>> print(report.verdict.split(". ")[0])
         1 of 2 dimensions is active and carries 100 % of the KL, 1.15 nats
     """
-    _check(means, log_variances, threshold, draws, confidence)
+    _check_posteriors(means, log_variances)
+    threshold = plain_number(threshold, "threshold")
+    if not threshold >= 0:
+        raise InputError(f"threshold={threshold}: a variance is at least 0; 0.01 is usual")
+    draws = plain_int(draws, "draws", least=2, advice=" for an interval; 2048 is usual")
+    confidence = plain_number(confidence, "confidence")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
     wide = accumulation_dtype(means)
     mu, v = (x.detach().flatten(1).to(wide) for x in (means, log_variances))
     for name, x in (("means", mu), ("log_variances", v)):
@@ -184,18 +192,10 @@ def _check_sizes(mu: Tensor, v: Tensor, every: Tensor, rate: float) -> None:
     )
 
 
-def _check(
-    means: Tensor, log_variances: Tensor, threshold: float, draws: int, confidence: float
-) -> None:
+def _check_posteriors(means: Tensor, log_variances: Tensor) -> None:
     check_gaussians({"means": means, "log_variances": log_variances})
     if means.shape != log_variances.shape or means.dim() < 2 or len(means) < 2 or not means.numel():
         raise ShapeError(
             f"means has shape {tuple(means.shape)} and log_variances {tuple(log_variances.shape)}: "
             "both must be [N, latents], of at least two inputs"
         )
-    if not threshold >= 0:
-        raise InputError(f"threshold={threshold}: a variance is at least 0; 0.01 is usual")
-    if draws < 2:
-        raise InputError(f"draws={draws}: an interval needs at least two, 2048 is usual")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence={confidence}: it lies strictly between 0 and 1, such as 0.95")
