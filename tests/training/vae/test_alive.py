@@ -200,6 +200,23 @@ class TestBalance:
             assert torch.allclose(one, other, rtol=1e-12, atol=1e-15)
             assert bool((one != 0).any()) is (size > 1)
 
+    @pytest.mark.parametrize("balance", ["x", True, None])
+    def test_the_share_is_a_number(self, balance: Any) -> None:
+        with pytest.raises(InputError, match=f"balance={balance!r} is of type"):
+            balanced_kl(gaussian_kl, leaves(0), leaves(2), balance=balance)
+
+    def test_parameters_come_in_a_tuple(self) -> None:
+        q, p = leaves(0), leaves(2)
+        # Of two rows each, which are as many as there are parameters.
+        with pytest.raises(InputError, match=r"posterior is a Tensor: .*\(mean, log_variance\)"):
+            balanced_kl(gaussian_kl, q[0][:2], p[0][:2])  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="prior is a NoneType"):
+            balanced_kl(gaussian_kl, q, None)  # type: ignore[arg-type]
+        with pytest.raises(DtypeError, match=r"prior\[1\] is of float"):
+            balanced_kl(gaussian_kl, q, (p[0], 0.0))  # type: ignore[arg-type]
+        learned = torch.nn.ParameterList([x.detach() for x in p])
+        assert torch.equal(balanced_kl(gaussian_kl, q, learned), gaussian_kl(*q, *p))  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("balance", [-0.1, 1.1, float("nan")])
     def test_the_share_is_one(self, balance: float) -> None:
         with pytest.raises(InputError, match="lies between 0 and 1"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kullback.errors import InputError
+from kullback.errors import DtypeError, InputError
+from kullback.training.plain import plain_number
 
 __all__ = ["balanced_kl"]
 
@@ -40,7 +41,8 @@ def balanced_kl(
         What `kl` returns, evaluated once.
 
     Raises:
-        InputError: a share out of its range.
+        InputError: a share out of its range, or a bare tensor for the parameters of a side.
+        DtypeError: a parameter that is no tensor.
 
     Source: Hafner, Lillicrap, Norouzi & Ba (2021), Mastering Atari with Discrete World Models,
     algorithm 2; Hafner, Pasukonis, Ba & Lillicrap (2023), Mastering Diverse Domains through World
@@ -54,11 +56,26 @@ def balanced_kl(
         >>> print(f"{q[0].grad.item():.1f} {p[0].grad.item():.1f}")
         0.2 -0.8
     """
+    balance = plain_number(balance, "balance", advice=", such as 0.8")
     if not 0 <= balance <= 1:
         raise InputError(f"balance={balance}: the prior's share lies between 0 and 1, such as 0.8")
-    q = [_scaled(x, 1 - balance) for x in posterior]
-    p = [_scaled(x, balance) for x in prior]
+    q = [_scaled(x, 1 - balance) for x in _parameters(posterior, "posterior")]
+    p = [_scaled(x, balance) for x in _parameters(prior, "prior")]
     return kl(*q, *p)
+
+
+def _parameters(side: Any, name: str) -> list[Tensor]:
+    # A tensor would be iterated over too, its rows for parameters.
+    if isinstance(side, Tensor) or not isinstance(side, Iterable):
+        raise InputError(
+            f"{name} is a {type(side).__name__}: pass the parameters that kl takes in a tuple, "
+            "such as (mean, log_variance)"
+        )
+    parameters = list(side)
+    for place, x in enumerate(parameters):
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"{name}[{place}] is of {type(x).__name__}: pass a tensor")
+    return parameters
 
 
 def _scaled(x: Tensor, factor: float) -> Tensor:
