@@ -139,6 +139,18 @@ class TestMine:
                 gradient(lambda s: ideal(donsker_varadhan, s), scores),
             )
 
+    @pytest.mark.parametrize("score", [200.0, 3e38])
+    def test_value_is_right_where_the_gradient_s_factor_is_not_finite(self, score: float) -> None:
+        found = donsker_varadhan(torch.tensor([1.0]), torch.tensor([score]), log_normalizer=0.0)
+        assert float(found) == pytest.approx(1 - score)
+
+    def test_gradients_beyond_the_dtype(self) -> None:
+        q = torch.tensor([200.0, 0.0], requires_grad=True)
+        with pytest.raises(NonFiniteError, match=r"log_normalizer is 3 and .* E_Q\[e\^T\] 199\.3"):
+            donsker_varadhan(torch.ones(1), q, log_normalizer=3.0)
+        found = donsker_varadhan(torch.ones(1), q, log_normalizer=3.0, validate=False)
+        assert float(found.detach()) == pytest.approx(1 - 200 + math.log(2))
+
     def test_gradient_does_not_reach_the_normaliser(self) -> None:
         normalizer = torch.zeros((), requires_grad=True)
         p = torch.zeros(2, requires_grad=True)
@@ -185,8 +197,8 @@ class TestMine:
             normalizer.update(torch.tensor([math.nan]))
         assert normalizer.state_dict() == before
 
-    @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, math.nan])
-    def test_decays(self, decay: float) -> None:
+    @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1, math.nan, "a", True, None])
+    def test_decays(self, decay: Any) -> None:
         with pytest.raises(InputError, match="decay="):
             MovingNormalizer(decay)
 
@@ -258,6 +270,13 @@ class TestNwj:
         for scores in some_scores(5):
             expected = -ideal(FGAN("kl").discriminator_loss, scores)
             assert float(ideal(nwj, scores)) == pytest.approx(float(expected), rel=1e-14)
+
+    def test_bounds_beyond_the_dtype(self) -> None:
+        """As the game of KL, whose loss is the same, raises."""
+        p, q = torch.ones(1), torch.tensor([[0.0, 200.0]])
+        with pytest.raises(NonFiniteError, match=r"the bound is -inf: q_scores\[0, 1\] is 200"):
+            nwj(p, q)
+        assert float(nwj(p, q, validate=False)) == -math.inf
 
 
 # p(x, y) on 2 × 3 events.
@@ -362,8 +381,16 @@ class TestSmile:
         )
         torch.testing.assert_close(found, P - share * inside)
 
-    @pytest.mark.parametrize("clip", [0.0, -1.0, math.nan])
-    def test_clips(self, clip: float) -> None:
+    @pytest.mark.parametrize("size", [1e4, 1e6, 1e8, 1e30])
+    def test_value_keeps_its_digits_beside_a_surrogate_of_any_size(self, size: float) -> None:
+        p, q = torch.tensor([1.0, 2.0]), torch.tensor([0.0, size])
+        truth = 1.5 - math.log((1 + math.exp(5)) / 2)
+        assert float(smile(p, q)) == pytest.approx(truth, rel=1e-6)
+        (found,) = torch.autograd.grad(smile(p, q.requires_grad_()), q)
+        assert found.tolist() == [-0.25, -0.5]
+
+    @pytest.mark.parametrize("clip", [0.0, -1.0, math.nan, "a", True, None])
+    def test_clips(self, clip: Any) -> None:
         with pytest.raises(InputError, match="clip="):
             smile(torch.zeros(2), torch.zeros(2), clip=clip)
 

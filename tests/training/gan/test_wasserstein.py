@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -141,6 +142,19 @@ class TestThePenalty:
 
         assert of(1) == of(1) != of(2)
 
+    @pytest.mark.slow
+    @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+    def test_is_the_same_within_compiled_code(self) -> None:
+        critic = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+        real, fake = torch.randn(4, 2), torch.randn(4, 2)
+
+        def loss() -> Tensor:
+            return gradient_penalty(critic, real, fake, generator=seeded()) + critic(fake).mean()
+
+        weights = [critic[0].weight, critic[2].weight]
+        found = torch.autograd.grad(torch.compile(loss, backend="aot_eager")(), weights)
+        torch.testing.assert_close(found, torch.autograd.grad(loss(), weights))
+
     def test_trains_a_critic_to_the_distance(self) -> None:
         """Two Gaussians 2 apart, one critic of two parameters: it ends near slope 1, above it.
 
@@ -213,7 +227,7 @@ class TestWhatThePenaltyTakes:
         with pytest.raises(InputError, match="do not depend"):
             gradient_penalty(critic, torch.zeros(3, 2), torch.zeros(3, 2))
 
-    @pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
-    def test_weights(self, weight: float) -> None:
+    @pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan, "a", True, None])
+    def test_weights(self, weight: Any) -> None:
         with pytest.raises(InputError, match="weight="):
             gradient_penalty(self.critic, torch.zeros(3, 2), torch.zeros(3, 2), weight=weight)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError, SpaceError
+from kullback.training.gradient import with_gradient_of
 from kullback.training.policy import policy_kl
-from kullback.training.policy.surrogate import with_gradient_of
 
 # Sums of five terms, a few roundings each.
 CLOSE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-14}

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from kullback.errors import InputError, NonFiniteError, ShapeError
 from kullback.training.gan.scores import checked, log_mean_exp
+from kullback.training.gradient import with_gradient_of
+from kullback.training.plain import plain_number
 
 __all__ = ["MovingNormalizer", "donsker_varadhan"]
 
@@ -51,7 +53,7 @@ def donsker_varadhan(
         ShapeError: no scores, or a `log_normalizer` that is not one number.
         DtypeError: scores that are not floating.
         NonFiniteError: NaN or an infinity among them, or as `log_normalizer`; the message says
-            where.
+            where. Or a gradient is wanted, and E_Q[e^T]/c, which it carries, is beyond the dtype.
         InputError: a `log_normalizer` that is no number.
 
     Source: Donsker & Varadhan (1983), Asymptotic Evaluation of Certain Markov Process
@@ -72,7 +74,10 @@ def donsker_varadhan(
     constant = _constant(log_normalizer, q, validate)
     # ∇(log mean)·(mean/c): a factor on the gradient alone.
     share = (log_mean.detach() - constant).exp()
-    return value.detach() + _only_gradient(p.mean() - share * log_mean)
+    surrogate = p.mean() - share * log_mean
+    if validate and surrogate.requires_grad:
+        _refuse_far(share, log_mean.detach(), constant)
+    return with_gradient_of(surrogate, value)
 
 
 def _constant(log_normalizer: Any, scores: Tensor, validate: bool) -> Tensor:
@@ -99,8 +104,13 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, Real) and not isinstance(x, bool)
 
 
-def _only_gradient(x: Tensor) -> Tensor:
-    return x - x.detach()
+def _refuse_far(share: Tensor, log_mean: Tensor, constant: Tensor) -> None:
+    if bool(share.isinf()):
+        raise NonFiniteError(
+            f"log_normalizer is {float(constant):.6g} and the batch's own log of E_Q[e^T] "
+            f"{float(log_mean):.6g}: the gradient carries e to their difference, which is beyond "
+            f"{share.dtype}. Count this batch in first, as MovingNormalizer.update does"
+        )
 
 
 class MovingNormalizer:
@@ -130,9 +140,9 @@ class MovingNormalizer:
     """
 
     def __init__(self, decay: float = 0.99) -> None:
-        if not 0 < decay < 1:
+        self.decay = plain_number(decay, "decay")
+        if not 0 < self.decay < 1:
             raise InputError(f"decay={decay}: it lies between 0 and 1, such as 0.99")
-        self.decay = decay
         self.steps = 0
         self._log_total: Tensor | None = None
 

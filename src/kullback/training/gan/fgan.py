@@ -6,15 +6,14 @@ bound, the generator Q lowers it. Everything that differs between divergences is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kullback.divergences import DIVERGENCES, GAN, Conjugate, Divergence
-from kullback.errors import InputError, NonFiniteError
-from kullback.training.gan.scores import checked
+from kullback.errors import InputError
+from kullback.training.gan.scores import checked, refuse_overflow
 
 __all__ = ["FGAN", "NAMES"]
 
@@ -144,7 +143,7 @@ class FGAN:
         fake = checked(fake_scores, "fake_scores", validate)
         loss = self._conjugate.of_score(fake).mean() - self._conjugate.activation(real).mean()
         if validate:
-            _refuse_overflow(loss, {"real_scores": real, "fake_scores": fake})
+            refuse_overflow(loss, "the loss", {"real_scores": real, "fake_scores": fake})
         return loss
 
     def generator_loss(self, fake_scores: Tensor, *, validate: bool = True) -> Tensor:
@@ -158,7 +157,7 @@ class FGAN:
         fake = checked(fake_scores, "fake_scores", validate)
         loss = -self._conjugate.of_score(fake).mean()
         if validate:
-            _refuse_overflow(loss, {"fake_scores": fake})
+            refuse_overflow(loss, "the loss", {"fake_scores": fake})
         return loss
 
     def non_saturating_generator_loss(
@@ -176,23 +175,8 @@ class FGAN:
         fake = checked(fake_scores, "fake_scores", validate)
         loss = -self._conjugate.activation(fake).mean()
         if validate:
-            _refuse_overflow(loss, {"fake_scores": fake})
+            refuse_overflow(loss, "the loss", {"fake_scores": fake})
         return loss
-
-
-def _refuse_overflow(loss: Tensor, scores: Mapping[str, Tensor]) -> None:
-    """Raise NonFiniteError with the largest score, where a loss of finite scores is not finite."""
-    if bool(loss.detach().isfinite()):
-        return
-    name, x = max(scores.items(), key=lambda item: float(item[1].detach().abs().max()))
-    flat = x.detach().flatten()
-    at = int(flat.abs().argmax())
-    place = [int(i) for i in torch.unravel_index(torch.tensor(at), x.shape)]
-    raise NonFiniteError(
-        f"the loss is {float(loss.detach())}: {name}{place} is {float(flat[at]):.6g}, the largest "
-        f"score, and what f* makes of it is beyond {x.dtype}. The critic runs away, often by too "
-        "large a step"
-    )
 
 
 def _belongs(conjugate: Conjugate, record: Divergence) -> bool:

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from kullback.errors import DtypeError, InputError, ShapeError
 from kullback.training.gan.scores import checked, refuse_non_finite
+from kullback.training.plain import plain_number
+from kullback.training.uncompiled import uncompiled
 
 __all__ = ["gradient_penalty"]
 
 
+@uncompiled
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor],
     real: Tensor,
@@ -28,6 +31,8 @@ def gradient_penalty(
     The norm is Euclidean, over all of an example's entries. It reaches the critic's parameters
     by a second backward, and not what made `real` and `fake`. The critic must score each example
     by itself: with batch normalisation the slope of one score would run over other examples.
+    Compiled code has no second backward: within `torch.compile` this runs as it stands, and a
+    critic that was compiled by itself is to be passed as it was before.
 
     Args:
         critic: T, from [n, ...] to one score an example: [n], or [n, 1].
@@ -54,6 +59,7 @@ def gradient_penalty(
         >>> print(f"{gradient_penalty(lambda x: x @ torch.tensor([3.0, 4.0]), real, fake):.1f}")
         160.0
     """
+    weight = plain_number(weight, "weight")
     if not (weight > 0 and math.isfinite(weight)):
         raise InputError(f"weight={weight}: it must be positive, such as 10.0")
     _check(real, fake, validate)

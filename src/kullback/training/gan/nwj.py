@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kullback.training.gan.scores import checked
+from kullback.training.gan.scores import checked, refuse_overflow
 
 __all__ = ["nwj"]
 
@@ -20,7 +20,7 @@ def nwj(p_scores: Tensor, q_scores: Tensor, *, validate: bool = True) -> Tensor:
     Args:
         p_scores: T of draws of P, of any shape; in mutual information, of pairs.
         q_scores: T of draws of Q; there need not be as many.
-        validate: raise where a score is not finite. It costs a look at the scores.
+        validate: raise where a score or the bound is not finite. It costs a look at them.
 
     Returns:
         A scalar in nats, to be raised, in float32 (float64 if the scores are).
@@ -28,7 +28,8 @@ def nwj(p_scores: Tensor, q_scores: Tensor, *, validate: bool = True) -> Tensor:
     Raises:
         ShapeError: no scores.
         DtypeError: scores that are not floating.
-        NonFiniteError: NaN or an infinity among them; the message says where.
+        NonFiniteError: NaN or an infinity among them, or a bound beyond the dtype, as of scores
+            of 200 in float32; the message says where.
 
     Source: Nguyen, Wainwright & Jordan (2010), Estimating Divergence Functionals and the
     Likelihood Ratio by Convex Risk Minimization, lemma 1 with f* of KL.
@@ -41,4 +42,7 @@ def nwj(p_scores: Tensor, q_scores: Tensor, *, validate: bool = True) -> Tensor:
     """
     p = checked(p_scores, "p_scores", validate)
     q = checked(q_scores, "q_scores", validate)
-    return p.mean() - (q - 1).exp().mean()
+    bound = p.mean() - (q - 1).exp().mean()
+    if validate:
+        refuse_overflow(bound, "the bound", {"q_scores": q})
+    return bound

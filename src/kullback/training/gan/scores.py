@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
 from kullback.numerics import compute_dtype
 
-__all__ = ["checked", "log_mean_exp", "refuse_non_finite"]
+__all__ = ["checked", "log_mean_exp", "refuse_non_finite", "refuse_overflow"]
 
 _LEFT = (
     "the critic has left the finite numbers, often by too large a step; look at its inputs and "
@@ -44,6 +46,21 @@ def refuse_non_finite(x: Tensor, name: str, advice: str) -> None:
     if bool(wrong.any()):
         place = tuple(wrong.nonzero()[0].tolist())
         raise NonFiniteError(f"{name}{list(place)} is {float(x.detach()[place])}: {advice}")
+
+
+def refuse_overflow(value: Tensor, name: str, scores: Mapping[str, Tensor]) -> None:
+    """Raise NonFiniteError with the largest score, where the value of finite scores is not."""
+    if bool(value.detach().isfinite()):
+        return
+    of, x = max(scores.items(), key=lambda item: float(item[1].detach().abs().max()))
+    flat = x.detach().flatten()
+    at = int(flat.abs().argmax())
+    place = [int(i) for i in torch.unravel_index(torch.tensor(at), x.shape)]
+    raise NonFiniteError(
+        f"{name} is {float(value.detach())}: {of}{place} is {float(flat[at]):.6g}, the largest "
+        f"score, and what f* makes of it is beyond {x.dtype}. The critic runs away, often by too "
+        "large a step"
+    )
 
 
 def log_mean_exp(scores: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from kullback.divergences import GAN
 from kullback.errors import InputError
 from kullback.training.gan.fgan import FGAN
 from kullback.training.gan.scores import checked, log_mean_exp
+from kullback.training.gradient import with_gradient_of
+from kullback.training.plain import plain_number
 
 __all__ = ["smile"]
 
@@ -52,7 +54,7 @@ def smile(
         ShapeError: no scores.
         DtypeError: scores that are not floating.
         NonFiniteError: NaN or an infinity among them; the message says where.
-        InputError: a clip that is not positive, or an unknown gradient.
+        InputError: a clip that is no positive number, or an unknown gradient.
 
     Source: Song & Ermon (2020), Understanding the Limitations of Variational Mutual Information
     Estimators, section 5; for the gradient, the code they published with it.
@@ -65,6 +67,7 @@ def smile(
         >>> print(f"{smile(p_scores, q_scores, clip=0.5):.4f}")
         1.4183
     """
+    clip = plain_number(clip, "clip")
     if not clip > 0:
         raise InputError(f"clip={clip}: it must be positive, such as 5.0")
     if gradient not in get_args(Gradient):
@@ -75,4 +78,4 @@ def smile(
     if gradient == "value":
         return value
     surrogate = -_GAME.discriminator_loss(p, q, validate=False)
-    return value.detach() + surrogate - surrogate.detach()
+    return with_gradient_of(surrogate, value)

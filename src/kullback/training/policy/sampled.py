@@ -16,9 +16,9 @@ from torch import Tensor
 
 from kullback.errors import InputError, NonFiniteError
 from kullback.numerics import compute_dtype, exp_remainder
+from kullback.training.gradient import with_gradient_of
 from kullback.training.plain import plain_number
 from kullback.training.policy.inputs import check_log_probs, check_tensors, place, position
-from kullback.training.policy.surrogate import with_gradient_of
 from kullback.training.positions import Reduction, count_positions
 from kullback.training.uncompiled import uncompiled
 

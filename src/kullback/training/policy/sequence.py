@@ -11,8 +11,8 @@ from torch import Tensor
 
 from kullback.errors import ShapeError
 from kullback.numerics import compute_dtype
+from kullback.training.gradient import with_gradient_of
 from kullback.training.policy.inputs import check_finite, check_log_probs, check_tensors
-from kullback.training.policy.surrogate import with_gradient_of
 from kullback.training.positions import Positions, Reduction, count_positions
 from kullback.training.uncompiled import uncompiled
 

@@ -21,9 +21,16 @@ def with_gradient_of(surrogate: Tensor, value: Tensor) -> Tensor:
 
 
 class _WithGradientOf(torch.autograd.Function):
+    # torch.func differentiates and maps functions that are written like this.
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, surrogate: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(surrogate: Tensor, value: Tensor) -> Tensor:  # type: ignore[override]
         return value.detach().clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
