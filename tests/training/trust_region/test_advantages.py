@@ -116,7 +116,12 @@ def test_what_follows_an_end_is_not_read_and_nothing_is_differentiated() -> None
         ({"next_values": torch.tensor([1.0, 1, torch.inf])}, NonFiniteError, "step 2.*next"),
         ({"discount": 1.1}, InputError, "discount=1.1"),
         ({"decay": -0.1}, InputError, "decay=-0.1"),
+        ({"discount": "a"}, InputError, "discount='a'"),
         ({"rewards": torch.ones(0)}, ShapeError, "at least one step"),
+        ({"rewards": [1.0, 2.0, 3.0]}, DtypeError, "rewards are a list"),
+        ({"terminated": [False] * 3}, DtypeError, "terminated is a list"),
+        ({"terminated": torch.tensor([0, torch.nan, 1])}, InputError, "terminated is 1 where"),
+        ({"truncated": torch.tensor([0, 2, 1])}, InputError, "truncated is 1 where"),
     ],
 )
 def test_errors(change: dict[str, Any], error: type[KullbackError], words: str) -> None:

@@ -533,6 +533,7 @@ class TestBadInput:
         [
             (lambda x: x, InputError, "one tensor"),
             (lambda x: [], InputError, "of 0 parameters"),
+            (lambda x: nn.Linear(2, 2), InputError, "a Linear.*parameters()"),
             (lambda x: [x.detach()], InputError, "of 1 parameters none"),
             (lambda x: [x, x], InputError, "parameter 1.*twice"),
             (lambda x: [2 * x], InputError, "computed from others"),
@@ -600,6 +601,8 @@ def test_options_are_saved_and_loaded() -> None:
     assert "3 parameters, max_kl=0.5, damping=0.2" in repr(other)
     with pytest.raises(InputError, match="max_kl=-1"):
         other.load_state_dict({**one.state_dict(), "max_kl": -1})
+    with pytest.raises(InputError, match="NoneType"):
+        other.load_state_dict(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="lr"):
         other.load_state_dict({"lr": 1e-3})
     assert other.state_dict() == one.state_dict()

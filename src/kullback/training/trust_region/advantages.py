@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from kullback.errors import DtypeError, InputError, NonFiniteError, ShapeError
+from kullback.training.plain import plain_number
 
 __all__ = ["generalized_advantages"]
 
@@ -46,7 +47,7 @@ def generalized_advantages(
         ShapeError: other shapes than that of the rewards, or no steps.
         DtypeError: rewards or values that are not floating point.
         NonFiniteError: NaN or an infinity that is read.
-        InputError: γ or λ out of range.
+        InputError: γ or λ out of range, or an ending that is neither 0 nor 1.
 
     Source: Schulman et al. (2016), High-dimensional continuous control using generalized advantage
     estimation, eq. 16; cut episodes as in Pardo et al. (2018), Time limits in reinforcement
@@ -64,12 +65,14 @@ def generalized_advantages(
         tensor([1.5000, 1.0000, 5.0000])
     """
     for name, value in (("discount", discount), ("decay", decay)):
-        if not 0 <= value <= 1:
+        if not 0 <= plain_number(value, name) <= 1:
             raise InputError(f"{name}={value}: it lies between 0 and 1, such as 0.99")
+    if not isinstance(rewards, Tensor):
+        raise DtypeError(f"rewards are a {type(rewards).__name__}: pass a tensor, [steps, ...]")
     if rewards.ndim == 0 or not rewards.numel():
         raise ShapeError(f"rewards have shape {tuple(rewards.shape)}: pass at least one step")
-    ended = _like(terminated, rewards, "terminated") != 0
-    cut = ended if truncated is None else ended | (_like(truncated, rewards, "truncated") != 0)
+    ended = _flags(terminated, rewards, "terminated")
+    cut = ended if truncated is None else ended | _flags(truncated, rewards, "truncated")
     rewards, values, next_values = (
         _numbers(x, rewards, name)
         for x, name in ((rewards, "rewards"), (values, "values"), (next_values, "next_values"))
@@ -91,6 +94,8 @@ def generalized_advantages(
 
 
 def _like(x: Tensor, rewards: Tensor, name: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise DtypeError(f"{name} is a {type(x).__name__}: pass a tensor, torch.as_tensor({name})")
     if x.shape != rewards.shape:
         raise ShapeError(
             f"{name} has shape {tuple(x.shape)} and the rewards {tuple(rewards.shape)}: give one "
@@ -99,9 +104,15 @@ def _like(x: Tensor, rewards: Tensor, name: str) -> Tensor:
     return x.to(rewards.device)
 
 
+def _flags(x: Tensor, rewards: Tensor, name: str) -> Tensor:
+    told = _like(x, rewards, name)
+    if x.dtype != torch.bool and not bool(((told == 0) | (told == 1)).all()):
+        raise InputError(f"{name} is 1 where it happened and 0 where not, or boolean: other values")
+    return told != 0
+
+
 def _numbers(x: Tensor, rewards: Tensor, name: str) -> Tensor:
-    if not x.is_floating_point():
-        raise DtypeError(
-            f"{name} have dtype {x.dtype}: pass floating point, such as {name}.float()"
-        )
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = f"dtype {x.dtype}" if isinstance(x, Tensor) else f"type {type(x).__name__}"
+        raise DtypeError(f"{name} have {kind}: pass floating point, such as {name}.float()")
     return _like(x, rewards, name).detach()

@@ -25,10 +25,12 @@ class Solution:
     Attributes:
         x: the answer; 0 where the first direction has no curvature.
         iterations: the products of A that were used for it; they end early at vᵀAv ≤ 0.
+        curvature: vᵀAv/vᵀv of the direction that came last.
     """
 
     x: Tensor
     iterations: int
+    curvature: float
 
 
 def conjugate_gradient(
@@ -57,7 +59,7 @@ def conjugate_gradient(
     residual, direction = b.clone(), b.clone()
     size = float(residual.dot(residual))
     goal = tolerance**2 * size
-    done = 0
+    done, bend = 0, 0.0
     while done < iterations and goal < size < math.inf:
         image = product(direction)
         curvature = float(direction.dot(image))
@@ -67,6 +69,7 @@ def conjugate_gradient(
                 f"vᵀFv = {curvature}: look in kl() for a function whose second derivative is not "
                 "finite where old and new policy are equal, such as sqrt or abs"
             )
+        bend = curvature / float(direction.dot(direction))
         if curvature <= 0:
             break
         length = size / curvature
@@ -75,4 +78,4 @@ def conjugate_gradient(
         before, size = size, float(residual.dot(residual))
         direction.mul_(size / before).add_(residual)
         done += 1
-    return Solution(x, done)
+    return Solution(x, done, bend)

@@ -31,6 +31,8 @@ class Direction:
         surrogate: the objective before the step.
         full: the step, as a vector; empty where there is none.
         promise: what the objective rises by along it, to first order.
+        kl: what the KL rises to along it, to second order.
+        rounding: the size of what was measured as KL before the step, where it is 0.
         trouble: why there is none, in words; None where there is one.
         gradient_norm, cg_iterations, cg_residual: as in `TrustRegionStep`.
     """
@@ -38,6 +40,8 @@ class Direction:
     surrogate: float
     full: Tensor
     promise: float
+    kl: float
+    rounding: float
     trouble: str | None
     gradient_norm: float = 0.0
     cg_iterations: int = 0
@@ -63,7 +67,8 @@ def find_direction(
         largest = float(gradient.abs().max())
         if largest == 0:
             return _none(before, "the surrogate's gradient is 0: there is no direction")
-        product = fisher_product(distance_from_itself(kl, options.max_kl), parameters)
+        start = distance_from_itself(kl, options.max_kl)
+        product = fisher_product(start, parameters)
     unit = gradient / largest
     norm = float(unit.norm())
     found = conjugate_gradient(
@@ -81,19 +86,28 @@ def find_direction(
         "cg_residual": float((unit - damped).norm()) / norm,
     }
     if not curvature > 0:
-        return _none(
-            before,
-            f"the KL has no curvature along the step s (sᵀFs = {curvature:.4g}), so no length of "
-            "it meets max_kl: look whether kl() depends on the parameters that surrogate() does, "
-            "and whether damping is above 0",
-            **work,
-        )
+        return _none(before, _uncurved(curvature, found.curvature), **work)
     full = found.x * math.sqrt(2 * _WITHIN * options.max_kl / curvature)
-    return Direction(before, full, largest * float(unit.dot(full)), None, **work)
+    kl_ahead = _WITHIN * options.max_kl * float(found.x.dot(image)) / curvature
+    promise, rounding = largest * float(unit.dot(full)), abs(float(start.detach()))
+    return Direction(before, full, promise, kl_ahead, rounding, None, **work)
+
+
+def _uncurved(curvature: float, last: float) -> str:
+    if last < 0:
+        return (
+            f"the KL falls away from equal policies (vᵀFv = {last:.4g} of a unit vector v), as no "
+            "KL does: look for its sign in kl()"
+        )
+    return (
+        f"the KL has no curvature along the step s (sᵀFs = {curvature:.4g}), so no length of it "
+        "meets max_kl: look whether kl() depends on the parameters that surrogate() does, and "
+        "whether damping is above 0"
+    )
 
 
 def _none(before: float, trouble: str, **work: Any) -> Direction:
-    return Direction(before, torch.zeros(0), 0.0, trouble, **work)
+    return Direction(before, torch.zeros(0), 0.0, 0.0, 0.0, trouble, **work)
 
 
 def _check_gradient(gradient: Tensor, parameters: Parameters) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from kullback.errors import InputError
 from kullback.training.trust_region.closures import scalar
 from kullback.training.trust_region.direction import find_direction
+from kullback.training.trust_region.fixed_policy import check_fixed_policy
 from kullback.training.trust_region.line_search import Bounds, line_search
 from kullback.training.trust_region.options import Options
 from kullback.training.trust_region.outcome import TrustRegionStep, outcome
@@ -121,8 +122,8 @@ class TrustRegion:
             What became of it. A step that finds nothing acceptable is not an error.
 
         Raises:
-            InputError: a closure that does not depend on the parameters, or a KL that is not 0
-                before the step.
+            InputError: a closure that does not depend on the parameters, a KL that is not 0
+                before the step, or one that stays 0 after it.
             ShapeError: a closure that returns no scalar.
             NonFiniteError: a surrogate, a gradient or a KL that is NaN or infinite before the step.
         """
@@ -145,7 +146,10 @@ class TrustRegion:
                     Bounds(options.max_kl, options.accept_ratio * direction.promise),
                     (options.backtracking**trial for trial in range(options.line_search_steps)),
                 )
-            taken = trials[-1].objection is None
+                last = trials[-1]
+                if last.objection is None:
+                    check_fixed_policy(kl_at, last, direction, options.max_kl)
+            taken = last.objection is None
         finally:
             if not taken:
                 parameters.restore(saved)
@@ -162,10 +166,11 @@ class TrustRegion:
             InputError: other names than those of the options, or a number out of its range.
         """
         known = set(self.state_dict())
-        if set(state) != known:
+        names = set(state) if isinstance(state, Mapping) else type(state).__name__
+        if names != known:
             raise InputError(
-                f"the state has {sorted(state)} and the options are {sorted(known)}: pass what "
-                "state_dict() of a TrustRegion gave"
+                f"the state has {names} and the options are {known}: pass what state_dict() of a "
+                "TrustRegion gave"
             )
         self.options = Options(**state)
 

@@ -85,6 +85,10 @@ def open_parameters(parameters: Iterable[Tensor]) -> Parameters:
             f"parameters is one tensor, of shape {tuple(parameters.shape)}: pass a list of them, "
             "or module.parameters()"
         )
+    if not isinstance(parameters, Iterable):
+        raise InputError(
+            f"parameters is a {type(parameters).__name__}: pass tensors, module.parameters()"
+        )
     kept: list[Tensor] = []
     seen: set[int] = set()
     for place, x in enumerate(parameters):
