@@ -33,6 +33,6 @@ class _Once(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
         raise InputError(
-            "the gradient of a distillation loss cannot be differentiated again: for second "
+            "this gradient is made by a kernel and cannot be differentiated again: for second "
             "derivatives build the loss from kullback.kl_divergence(p, q, space='logits')"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -59,8 +60,8 @@ def count_positions(
         told = _of_shape(mask, shape, device, "mask")
         if mask.dtype != torch.bool and not bool(((told == 0) | (told == 1)).all()):
             raise InputError(
-                "mask must be boolean, or 1 where a position counts and 0 where not: weights= "
-                "takes other numbers, and an additive mask is turned by mask == 0"
+                "mask must be boolean, or 1 where a position counts and 0 where not: an additive "
+                "mask is turned by mask == 0"
             )
         counted = told != 0
     if labels is not None:
@@ -94,27 +95,27 @@ def _of_shape(x: Tensor, shape: torch.Size, device: torch.device, name: str) -> 
     if not isinstance(x, Tensor):
         raise DtypeError(f"{name} is a {type(x).__name__}: pass a tensor, torch.tensor({name})")
     if x.shape != shape:
+        shifted = ", shifted as the predictions are" if name == "labels" else ""
         raise ShapeError(
             f"{name} has shape {tuple(x.shape)} and the positions {tuple(shape)}: give one entry "
-            "for each position, aligned with the logits (labels shifted where the model shifts)"
+            f"for each position{shifted}"
         )
     return x.to(device).reshape(-1)
 
 
 def _divisor(weight: Tensor, reduction: Reduction) -> Tensor | float:
-    if isinstance(reduction, str):
-        if reduction == "mean":
-            total = weight.sum()
-            # Where nothing counts the sum is 0, whatever it is divided by.
-            return torch.where(total > 0, total, 1.0)
-        if reduction in ("sum", "none"):
-            return 1.0
+    if isinstance(reduction, str) and reduction == "mean":
+        total = weight.sum()
+        # Where nothing counts the sum is 0, whatever it is divided by.
+        return torch.where(total > 0, total, 1.0)
+    if isinstance(reduction, str) and reduction in ("sum", "none"):
+        return 1.0
+    number = isinstance(reduction, Real) and not isinstance(reduction, bool)
+    if not number and not (isinstance(reduction, Tensor) and reduction.numel() == 1):
         raise InputError(
-            f'reduction={reduction!r}: "mean" (over the counted positions), "sum", "none", or a '
+            f'reduction={reduction!r}: "mean" (over the counted positions), "sum", "none", or one '
             "number to divide the sum by, such as num_items_in_batch"
         )
-    if isinstance(reduction, bool) or (isinstance(reduction, Tensor) and reduction.numel() != 1):
-        raise InputError(f"reduction={reduction}: a divisor is one number")
     value = float(reduction)
     if not (value > 0 and math.isfinite(value)):
         raise InputError(f"reduction={value}: a divisor must be positive and finite")

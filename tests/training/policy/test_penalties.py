@@ -40,13 +40,18 @@ class TestAdaptiveKL:
         assert penalty.coefficient == 2
 
     def test_another_clip_is_kept(self) -> None:
-        found = AdaptiveKL(2.0, 10.0, horizon=10, clip=0.5).step(1e9).step(1e9)
+        found = AdaptiveKL(2.0, 10.0, horizon=10, clip=0.5).step(1e9, 1).step(1e9, 1)
         assert found.coefficient == pytest.approx(2 * 1.05**2, rel=1e-14)
+
+    def test_samples_have_to_be_said(self) -> None:
+        """One sample of 10,000 would leave the coefficient where it is, whatever the KL."""
+        with pytest.raises(TypeError, match="samples"):
+            AdaptiveKL(1.0, 1.0).step(5.0)  # type: ignore[call-arg]
 
     def test_a_horizon_of_samples_above_the_target(self) -> None:
         penalty = AdaptiveKL(1.0, 1.0, horizon=1000)
         for _ in range(1000):
-            penalty = penalty.step(5.0)
+            penalty = penalty.step(5.0, samples=1)
         # (1 + 0.2/1000)^1000 is e^0.2 less 0.2²/2000 of it.
         assert penalty.coefficient == pytest.approx(math.exp(0.2), rel=3e-5)
 
@@ -126,17 +131,26 @@ class TestBoth:
         assert type(found.coefficient) is float
         assert found == kind(0.3, 6.0).step(20.0, samples=4)
         with pytest.raises(ShapeError, match=r"\(2,\)"):
-            kind(0.3, 6.0).step(torch.ones(2))
+            kind(0.3, 6.0).step(torch.ones(2), 4)
 
     @pytest.mark.parametrize("kl", [math.nan, math.inf, -math.inf])
     def test_a_kl_that_is_no_number(self, kind: Any, kl: float) -> None:
         with pytest.raises(NonFiniteError, match="the mean KL is"):
-            kind(0.3, 6.0).step(kl)
+            kind(0.3, 6.0).step(kl, 4)
 
     @pytest.mark.parametrize("samples", [0, -1, math.nan, math.inf])
     def test_samples_that_are_no_number(self, kind: Any, samples: float) -> None:
         with pytest.raises(InputError, match="samples="):
             kind(0.3, 6.0).step(1.0, samples=samples)
+
+    @pytest.mark.parametrize("wrong", ["9", True, None, [1.0]])
+    def test_what_is_no_plain_number(self, kind: Any, wrong: Any) -> None:
+        with pytest.raises(InputError, match="kl="):
+            kind(0.3, 6.0).step(wrong, 4)
+        with pytest.raises(InputError, match="samples="):
+            kind(0.3, 6.0).step(1.0, wrong)
+        with pytest.raises(InputError, match="a state of"):
+            kind.from_state_dict(wrong)
 
     @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf])
     def test_numbers_are_positive(self, kind: Any, wrong: float) -> None:
@@ -171,7 +185,7 @@ def _one_process(rank: int, folder: str) -> None:
     ppo = PPOPenalty(1.0, 10.0, band=1.1).step(kl, samples)
     errors = []
     # What is wrong in one process is an error in both, and neither waits for the other.
-    for bad in ((math.nan, 1), (1.0, 0)):
+    for bad in ((math.nan, 1), (1.0, 0), (torch.ones(2), 1), ("a", 1), (1.0, None)):
         try:
             adaptive.step(*(bad if rank else (1.0, 1)))
         except InputError as error:
@@ -186,8 +200,9 @@ def test_two_processes_take_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(Path(__file__).parents[3])
     torch.multiprocessing.spawn(_one_process, (str(tmp_path),), nprocs=2)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    assert found[0] == found[1]
-    adaptive, ppo, errors = found[0]
+    (adaptive, ppo, errors), (*same, theirs) = found
+    assert same == [adaptive, ppo]
     assert adaptive["coefficient"] == pytest.approx(1 + 0.2 * 4 / 40, rel=1e-14)
     assert ppo["coefficient"] == 2
-    assert errors == ["NonFiniteError", "InputError"]
+    assert errors == ["NonFiniteError", *4 * ["InputError"]]
+    assert theirs == ["NonFiniteError", "InputError", "ShapeError", "InputError", "InputError"]

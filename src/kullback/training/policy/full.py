@@ -11,6 +11,15 @@ from kullback.training.uncompiled import uncompiled
 
 __all__ = ["policy_kl_from_logits"]
 
+_WORDS = {
+    "teacher_logits": "reference_logits",
+    "student_logits": "logits",
+    'mask the token on both sides, or take a bounded divergence, such as "js" or "skew"': "keep "
+    "actions that the reference cannot take from the policy, or mask the position",
+    "no token is left to predict": "no action is left",
+    "token ": "action ",
+}
+
 
 @uncompiled
 def policy_kl_from_logits(
@@ -85,6 +94,8 @@ def policy_kl_from_logits(
             validate=validate,
         )
     except InputError as error:
-        # The loss says student and teacher, which nobody has named here.
-        words = str(error).replace("teacher_logits", "reference_logits")
-        raise type(error)(words.replace("student_logits", "logits")) from None
+        # The loss speaks of student, teacher and tokens, which nobody has named here.
+        words = str(error)
+        for theirs, ours in _WORDS.items():
+            words = words.replace(theirs, ours)
+        raise type(error)(words) from None

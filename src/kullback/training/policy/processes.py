@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kullback.errors import InputError, NonFiniteError, ShapeError
+from kullback.training.plain import plain_number
 
 __all__ = ["mean_over_processes"]
 
@@ -20,22 +21,22 @@ def mean_over_processes(kl: Tensor | float, samples: float, group: Any) -> tuple
 
     Raises:
         ShapeError: a tensor of more than one number.
-        InputError: samples that are no positive number.
+        InputError: samples that are no positive number, here or in another process.
         NonFiniteError: a mean that is NaN or infinite; in every process at once.
     """
-    if isinstance(kl, Tensor) and kl.numel() != 1:
-        raise ShapeError(
-            f"kl has shape {tuple(kl.shape)}: pass its mean over the batch, one number"
-        )
-    value = float(kl.detach() if isinstance(kl, Tensor) else kl)
-    count = float(samples)
     # A process that raised alone would leave the others waiting: what is wrong travels as NaN.
-    good = count > 0 and math.isfinite(count)
-    mean, number = _gathered(value, count if good else math.nan, kl, group)
+    wrong, value, count = None, math.nan, math.nan
+    try:
+        value, count = _one_number(kl), _positive(samples)
+    except InputError as error:
+        wrong = error
+    mean, number = _gathered(value, count, kl, group)
+    if wrong is not None:
+        raise wrong
     if math.isnan(number):
         raise InputError(
-            f"samples={samples}, or another process': it is the positive number of samples that "
-            "kl is the mean of"
+            "another process passed a kl that is not one number, or samples that are not the "
+            "positive number which kl is the mean of: its own error says which"
         )
     if not math.isfinite(mean):
         raise NonFiniteError(
@@ -43,6 +44,25 @@ def mean_over_processes(kl: Tensor | float, samples: float, group: Any) -> tuple
             "that the reference cannot take, or for an overflow"
         )
     return mean, number
+
+
+def _one_number(kl: Tensor | float) -> float:
+    if not isinstance(kl, Tensor):
+        return plain_number(kl, "kl")
+    if kl.numel() != 1:
+        raise ShapeError(
+            f"kl has shape {tuple(kl.shape)}: pass its mean over the batch, one number"
+        )
+    return float(kl.detach())
+
+
+def _positive(samples: float) -> float:
+    count = plain_number(samples, "samples")
+    if not (count > 0 and math.isfinite(count)):
+        raise InputError(
+            f"samples={samples}: it is the positive number of samples that kl is the mean of"
+        )
+    return count
 
 
 def _gathered(value: float, count: float, kl: Tensor | float, group: Any) -> tuple[float, float]:

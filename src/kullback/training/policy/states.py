@@ -29,6 +29,7 @@ def require_positive(record: Any) -> None:
 def from_state(kind: type[Record], state: Mapping[str, float]) -> Record:
     """The record whose fields `state` has, no more and no fewer."""
     names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if set(state) != set(names):
-        raise InputError(f"a state of {kind.__name__} has {names}, and this one {list(state)}")
+    if not isinstance(state, Mapping) or set(state) != set(names):
+        told = list(state) if isinstance(state, Mapping) else type(state).__name__
+        raise InputError(f"a state of {kind.__name__} has {names}, and this one {told}")
     return kind(**state)
