@@ -44,9 +44,9 @@ def count_positions(
     device: torch.device,
     *,
     mask: Tensor | None,
-    labels: Tensor | None,
-    ignore_index: int,
-    weights: Tensor | None,
+    labels: Tensor | None = None,
+    ignore_index: int = -100,
+    weights: Tensor | None = None,
     reduction: Reduction,
 ) -> Positions:
     """The positions that mask, labels and weights leave.

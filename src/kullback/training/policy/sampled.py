@@ -129,15 +129,7 @@ def policy_kl(
     if isinstance(importance_ratio, Tensor):
         tensors["importance_ratio"] = importance_ratio
     check_tensors(tensors, "action")
-    positions = count_positions(
-        log_probs.shape,
-        log_probs.device,
-        mask=mask,
-        labels=None,
-        ignore_index=-100,
-        weights=None,
-        reduction=reduction,
-    )
+    positions = count_positions(log_probs.shape, log_probs.device, mask=mask, reduction=reduction)
     dtype = compute_dtype(log_probs, reference_log_probs)
     if positions.counted is None:
         counted = torch.ones_like(log_probs, dtype=torch.bool)
@@ -149,12 +141,7 @@ def policy_kl(
         _check_sides(policy.detach(), reference, density)
     ratio = _ratio(importance_ratio, policy, counted, validate)
     r = policy - reference
-    held = r
-    if "k3" in (value, gradient):
-        if clamp is not None:
-            held = with_gradient_of(r, r.detach().clamp(-clamp, clamp))
-        if validate:
-            _check_exponent(held.detach())
+    held = _held(r, clamp, validate) if "k3" in (value, gradient) else r
     found = _ESTIMATORS[value]((held if value == "k3" else r).detach())
     if gradient == "exact":
         aim = ratio.detach() * _k2(r)
@@ -225,6 +212,14 @@ def _ratio(
             "(log_probs − behaviour_log_probs).exp(), finite and at least 0"
         )
     return ratio
+
+
+def _held(r: Tensor, clamp: float | None, validate: bool) -> Tensor:
+    """r within ±clamp, its gradient as at the bound; where e⁻ʳ is a number."""
+    held = r if clamp is None else with_gradient_of(r, r.detach().clamp(-clamp, clamp))
+    if validate:
+        _check_exponent(held.detach())
+    return held
 
 
 def _check_exponent(r: Tensor) -> None:

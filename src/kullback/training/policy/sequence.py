@@ -13,7 +13,7 @@ from kullback.errors import ShapeError
 from kullback.numerics import compute_dtype
 from kullback.training.gradient import with_gradient_of
 from kullback.training.policy.inputs import check_finite, check_log_probs, check_tensors
-from kullback.training.positions import Positions, Reduction, count_positions
+from kullback.training.positions import Reduction, count_positions
 from kullback.training.uncompiled import uncompiled
 
 __all__ = ["sequence_kl"]
@@ -89,7 +89,7 @@ def sequence_kl(
     check_tensors(tensors, "token")
     if not token_kl.dim():
         raise ShapeError("token_kl has no dimension of tokens: pass [..., tokens]")
-    tokens = _positions(token_kl, mask, "none").weight
+    tokens = count_positions(token_kl.shape, token_kl.device, mask=mask, reduction="none").weight
     counted = (tokens > 0).reshape(token_kl.shape)
     dtype = compute_dtype(token_kl, log_probs)
     kl, log_pi = (torch.where(counted, x, 0.0).to(dtype) for x in (token_kl, log_probs))
@@ -108,23 +108,13 @@ def sequence_kl(
     future = _later(kl.detach().double())
     if guess is not None:
         future = future - guess
-    sequences = _positions(token_kl[..., 0], counted.any(-1), reduction)
+    sequences = count_positions(
+        token_kl.shape[:-1], token_kl.device, mask=counted.any(-1), reduction=reduction
+    )
     aim = (kl.double() + future * log_pi.double()).sum(-1)
     each = with_gradient_of(aim, kl.detach().double().sum(-1))
     each = each * sequences.weight.reshape(each.shape)
     return (each.sum() if sequences.reduced else each).to(dtype)
-
-
-def _positions(like: Tensor, mask: Tensor | None, reduction: Reduction) -> Positions:
-    return count_positions(
-        like.shape,
-        like.device,
-        mask=mask,
-        labels=None,
-        ignore_index=-100,
-        weights=None,
-        reduction=reduction,
-    )
 
 
 def _later(x: Tensor) -> Tensor:
