@@ -10,7 +10,8 @@ from torch.distributions import Distribution
 from kullback.distributions.exact import kl_divergence
 from kullback.distributions.pairs import check_pair
 from kullback.errors import InputError, NoClosedForm
-from kullback.numerics import accumulation_dtype, compute_dtype
+from kullback.training.plain import plain_int
+from kullback.training.vae.drawn_kl import drawn_kl
 from kullback.training.vae.reductions import LatentReduction, check_reduction, reduce_latents
 
 __all__ = ["latent_kl"]
@@ -28,7 +29,8 @@ def latent_kl(
 
     By default it is exact, `kullback.kl_divergence`. With `samples` it is the mean of
     log q(z) − log p(z) over that many reparameterised draws z of the posterior: unbiased, in value
-    and in gradient, and negative at times. Which of the two it is, is never chosen for you.
+    and in gradient, and negative at times. Which of the two it is, is never chosen for you. Where
+    the supports prove that it is +inf, both are, and no gradient comes from there.
 
     Args:
         posterior: q(z|x), such as an encoder gives it.
@@ -43,8 +45,9 @@ def latent_kl(
 
     Raises:
         NoClosedForm: nothing exact is known, and no `samples` were asked for.
-        InputError: a posterior whose draws carry no gradient, fewer draws than 1, or an unknown
-            reduction.
+        InputError: a posterior whose draws carry no gradient, or of which one is outside of the
+            prior's support; `samples` that are no whole number from 1 on; an unknown reduction.
+        NonFiniteError: a log-density that is not finite at a draw.
         ShapeError: event shapes that differ, or shapes that leave nothing to add up.
 
     Source: Kingma & Welling (2014), Auto-Encoding Variational Bayes, section 2.3.
@@ -79,15 +82,11 @@ def _exact(posterior: Distribution, prior: Distribution) -> Tensor:
 
 
 def _drawn(posterior: Any, prior: Any, samples: int) -> Tensor:
-    if samples < 1:
-        raise InputError(f"samples={samples}: at least one draw is needed; None asks for exactness")
+    samples = plain_int(samples, "samples", least=1, advice="; None asks for exactness")
     if not posterior.has_rsample:
         raise InputError(
             f"{type(posterior).__name__} has no rsample: a mean over its draws has no gradient in "
             "where they fall. Sum over its events with latent_kl(posterior, prior), or take a "
             "relaxed distribution"
         )
-    z = posterior.rsample((samples,))
-    log_ratio = posterior.log_prob(z) - prior.log_prob(z)
-    dtype = compute_dtype(log_ratio)
-    return log_ratio.mean(0, dtype=accumulation_dtype(log_ratio)).to(dtype)
+    return drawn_kl(posterior, prior, samples)
