@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -15,13 +16,21 @@ from kullback.divergences.record import (
     FormulaId,
     below,
     constant,
+    member,
     no_slope,
 )
+from kullback.errors import InputError
 from kullback.numerics import Pair, excess, exp_remainder, expm1, log_power_mean
 
 
 def alpha(alpha: float) -> Divergence:
-    """The record of the alpha-divergence; alpha = 1 is KL(p‖q), alpha = 0 is KL(q‖p)."""
+    """The record of the alpha-divergence; alpha = 1 is KL(p‖q), alpha = 0 is KL(q‖p).
+
+    Raises:
+        InputError: an alpha that is no finite number.
+    """
+    if not isinstance(alpha, Real) or not math.isfinite(alpha):
+        raise InputError(f"alpha={alpha!r}: pass a finite number, such as 0.5")
     if alpha == 1:
         return KL
     if alpha == 0:
@@ -30,7 +39,7 @@ def alpha(alpha: float) -> Divergence:
     def generator(u: Tensor) -> Tensor:
         return (u**alpha - 1) / (alpha * (alpha - 1))
 
-    return Divergence(
+    record = Divergence(
         name="alpha",
         formula="(Σ p^α q^(1−α) − 1) / (α(α − 1))",
         source="Cichocki & Amari (2010), Families of Alpha- Beta- and Gamma-Divergences, eq. 1",
@@ -46,6 +55,7 @@ def alpha(alpha: float) -> Divergence:
         formula_id=FormulaId("alpha", alpha) if 0 < alpha < 1 else None,
         conjugate=_alpha_conjugate(alpha),
     )
+    return member(record, alpha)
 
 
 def _alpha_conjugate(alpha: float) -> Conjugate:
@@ -58,14 +68,15 @@ def _alpha_conjugate(alpha: float) -> Conjugate:
 
     Both have v = 0 at the threshold, and v = log p/q in the limit α → 1. The paper's g for α < 1,
     −log(1 + e^(−v)) here, has T = f′(1) at v ≈ 1/(α − 1) and f* beyond all numbers at v = 0.
+    1/(α − 1) is in T and in f* alike; without it both have a limit as α → 1, v and e^v − 1.
     """
     power, slope = alpha / (alpha - 1), 1 / (alpha - 1)
 
     def of_log(log_w: Tensor) -> Tensor:
-        return expm1(power * log_w) / alpha + slope
+        return expm1(power * log_w) / alpha
 
     # w = 0 here is u = 0, where f* stays what it is.
-    lowest = -1 / alpha + slope
+    lowest = -1 / alpha
 
     def of_part(part: Tensor) -> Tensor:
         positive = part > -1
@@ -77,20 +88,22 @@ def _alpha_conjugate(alpha: float) -> Conjugate:
 
     if alpha > 1:
         return Conjugate(
-            value=lambda t: of_part((alpha - 1) * t - 1),
+            value=lambda t: of_part((alpha - 1) * t - 1) + slope,
             end=torch.inf,
             slope_at_one=slope,
-            activation=lambda v: v + slope,
+            activation=lambda v: v,
             of_score=lambda v: of_part((alpha - 1) * v),
+            offset=slope,
         )
     log_rest = math.log(1 - alpha)
-    value = below(0.0, lambda t: of_log(log_rest + (-t).log()))
+    value = below(0.0, lambda t: of_log(log_rest + (-t).log()) + slope)
     return Conjugate(
-        value=value if alpha > 0 else lambda t: torch.where(t == 0, lowest, value(t)),
+        value=value if alpha > 0 else lambda t: torch.where(t == 0, lowest + slope, value(t)),
         end=0.0,
         slope_at_one=slope,
-        activation=lambda v: slope * ((alpha - 1) * v).exp(),
-        of_score=lambda v: expm1(alpha * v) / alpha + slope,
+        activation=lambda v: expm1((alpha - 1) * v) / (alpha - 1),
+        of_score=lambda v: expm1(alpha * v) / alpha,
+        offset=slope,
     )
 
 

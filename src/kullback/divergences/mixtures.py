@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from kullback.divergences.kullback_leibler import KL, REVERSE_KL
-from kullback.divergences.record import Conjugate, Divergence, FormulaId, below
+from kullback.divergences.record import Conjugate, Divergence, FormulaId, below, member
+from kullback.errors import InputError
 from kullback.numerics import Pair, exp_remainder, expm1, times
 
 
 def jensen_shannon(weight: float = 0.5) -> Divergence:
-    """The record of the Jensen–Shannon divergence with mixture m = weight·p + (1 − weight)·q."""
+    """The record of the Jensen–Shannon divergence with mixture m = weight·p + (1 − weight)·q.
+
+    Raises:
+        InputError: a weight that is no number strictly between 0 and 1.
+    """
+    if not isinstance(weight, Real) or not 0 < weight < 1:
+        raise InputError(
+            f"weight={weight!r}: pass a number strictly between 0 and 1, at which it is 0"
+        )
 
     def log_to_mixture(pair: Pair) -> tuple[Tensor, Tensor]:
         from_p = _log_mix(pair.d, weight)
@@ -36,7 +46,7 @@ def jensen_shannon(weight: float = 0.5) -> Divergence:
         mixture = weight * u + 1 - weight
         return weight * torch.xlogy(u, u / mixture) - (1 - weight) * mixture.log()
 
-    return Divergence(
+    record = Divergence(
         name="js",
         formula="w KL(p‖m) + (1−w) KL(q‖m), m = w p + (1−w) q",
         source="Lin (1991), Divergence Measures Based on the Shannon Entropy, eq. 4.1",
@@ -48,6 +58,7 @@ def jensen_shannon(weight: float = 0.5) -> Divergence:
         formula_id=FormulaId("js", weight),
         conjugate=_jensen_shannon_conjugate(weight),
     )
+    return member(record, weight)
 
 
 def _jensen_shannon_conjugate(weight: float) -> Conjugate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -62,8 +62,9 @@ class Conjugate:
         value: f*, which never falls, and is +∞ beyond `end`.
         end: f* is finite on (−∞, end).
         slope_at_one: f′(1), the best T where p = q; f* maps it to itself.
-        activation: g, rising from the real line into where f* is finite: T = g(score).
-        of_score: f*(g(score)), stated by itself because g rounds to `end`, where f* is infinite.
+        activation: g, rising from the real line into where f* is finite: T = g(score) + offset.
+        of_score: f*(T) − offset, stated by itself because T rounds to `end`, where f* is infinite.
+        offset: what T and f*(T) have in common, where it is much larger than their difference.
 
     Source: Nowozin, Cseke & Tomioka (2016), f-GAN, eq. 2 and 4, and table 2 for g, each with the
     scale of the record; for α < 1 g is another, see there. In the paper f may go on below u = 0,
@@ -75,6 +76,7 @@ class Conjugate:
     slope_at_one: float
     activation: Callable[[Tensor], Tensor]
     of_score: Callable[[Tensor], Tensor]
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +88,21 @@ class Divergence(Functional):
         symmetric: whether D(P‖Q) = D(Q‖P).
         upper: the largest value it takes, reached on disjoint supports.
         conjugate: of the generator, with what a critic needs; None where it is not stated.
+        parameter: what a family's function made it from, such as 0.3 for `alpha(0.3)`; None
+            otherwise, and in what `dataclasses.replace` makes of such a record.
     """
 
     generator: Callable[[Tensor], Tensor]
     symmetric: bool = False
     upper: float = torch.inf
     conjugate: Conjugate | None = None
+    parameter: float | None = field(default=None, init=False, repr=False, compare=False)
+
+
+def member(record: Divergence, parameter: float) -> Divergence:
+    """A new record, with the parameter that it was made from."""
+    object.__setattr__(record, "parameter", parameter)
+    return record
 
 
 def constant(value: float) -> Callable[[Pair], Tensor]:

@@ -52,6 +52,16 @@ def conjugate(name: str) -> Conjugate:
     return found
 
 
+def t_of(dual: Conjugate, v: Tensor) -> Tensor:
+    """T, the critic's last layer."""
+    return dual.activation(v) + dual.offset
+
+
+def f_star_of(dual: Conjugate, v: Tensor) -> Tensor:
+    """f*(T), as it is stated of scores."""
+    return dual.of_score(v) + dual.offset
+
+
 def supremum(generator: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
     """sup of u·t − f(u) over e⁻³⁰ ≤ u ≤ e³⁰, by golden section in log u, where it has one top."""
     golden = (math.sqrt(5) - 1) / 2
@@ -208,8 +218,10 @@ class TestScores:
             of_t = [float(f_star(x) / factor + shift) for x in paper]
         # A few roundings; e^50 carries 50 of its argument's, and sums of logs their size.
         rounding = torch.finfo(dtype).eps
-        assert dual.activation(v).tolist() == pytest.approx(t, rel=60 * rounding, abs=4 * rounding)
-        assert dual.of_score(v).tolist() == pytest.approx(of_t, rel=60 * rounding, abs=4 * rounding)
+        assert t_of(dual, v).tolist() == pytest.approx(t, rel=60 * rounding, abs=4 * rounding)
+        assert f_star_of(dual, v).tolist() == pytest.approx(
+            of_t, rel=60 * rounding, abs=4 * rounding
+        )
 
     @EVERY
     def test_of_score_is_f_star_of_the_activation(self, name: str) -> None:
@@ -217,20 +229,42 @@ class TestScores:
         v = torch.linspace(-8, 8, 65, dtype=torch.float64)
         # At v = 8, e^(−8) of T's digits are left to f*: 16 − 4.
         torch.testing.assert_close(
-            dual.of_score(v), dual.value(dual.activation(v)), rtol=1e-11, atol=1e-11
+            f_star_of(dual, v), dual.value(t_of(dual, v)), rtol=1e-11, atol=1e-11
         )
+
+    @pytest.mark.parametrize("distance", [1e-12, -1e-12, 1e-7, -1e-7, 1e-5, -1e-5, 1e-3, -1e-3])
+    @pytest.mark.parametrize("limit", [0.0, 1.0])
+    def test_of_alpha_near_its_limits_keep_their_digits(
+        self, limit: float, distance: float
+    ) -> None:
+        """T and f* in float32 less what they have in common, against the formulas in 60 digits."""
+        order = limit + distance
+        dual = alpha(order).conjugate
+        assert dual is not None
+        v = torch.tensor([-3.0, -1e-3, 0.0, 0.7, 5.0])
+        with mpmath.workdps(60):
+            a, exact = mpmath.mpf(order), [mpmath.mpf(x) for x in v.double().tolist()]
+            if order > 1:
+                t = exact
+                f_star = [((1 + (a - 1) * x) ** (a / (a - 1)) - 1) / a for x in exact]
+            else:
+                t = [mpmath.expm1((a - 1) * x) / (a - 1) for x in exact]
+                f_star = [mpmath.expm1(a * x) / a for x in exact]
+            assert dual.offset == pytest.approx(float(1 / (a - 1)))
+        assert dual.activation(v).tolist() == pytest.approx([float(x) for x in t], rel=1e-6)
+        assert dual.of_score(v).tolist() == pytest.approx([float(x) for x in f_star], rel=1e-6)
 
     @EVERY
     def test_activation_rises_and_covers_the_slopes_of_f(self, name: str) -> None:
         """So that the best T, f′(p/q), is within a critic's reach."""
         dual = conjugate(name)
         v = torch.linspace(-60, 60, 2401, dtype=torch.float64)
-        t = dual.activation(v)
+        t = t_of(dual, v)
         # tanh and e^(−v) reach their ends in float64 at v ≈ 20 and 37.
         assert bool((t.diff()[900:1500] > 0).all())
         assert bool((t.diff() >= 0).all())
         assert bool((t <= dual.end).all())
-        ends = dual.activation(torch.tensor([-2000.0, 2000.0], dtype=torch.float64))
+        ends = t_of(dual, torch.tensor([-2000.0, 2000.0], dtype=torch.float64))
         wanted = slopes(RECORDS[name])
         assert float(ends[0]) <= float(wanted.min())
         assert float(ends[1]) >= float(wanted.max())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -256,11 +258,30 @@ class TestWhatItTakes:
         found = float(bound(game, best_scores(game)))
         assert found == pytest.approx(2 * float(TRUTHS["kl"]), rel=1e-12)
 
+    @pytest.mark.parametrize("limit", [0.0, 1.0])
+    @pytest.mark.parametrize("distance", [1e-9, -1e-9, 1e-7, -1e-7, 1e-5, -1e-5, 1e-3, -1e-3])
+    def test_alpha_near_its_limits_in_float32(self, limit: float, distance: float) -> None:
+        """T and f* have 1/(α − 1) in common, which is more than float32 holds beside the rest."""
+        order, v = limit + distance, torch.tensor([-1.0, 0.5, 0.2])
+        game = FGAN(alpha(order))
+        wide = v.double()
+        real = wide if order > 1 else torch.expm1((order - 1) * wide) / (order - 1)
+        fake = torch.expm1(
+            order * (torch.log1p((order - 1) * wide) / (order - 1) if order > 1 else wide)
+        )
+        truth = float(fake.mean() / order - real.mean())
+        assert float(game.discriminator_loss(v, v)) == pytest.approx(truth, rel=1e-6)
+        assert game.takes_for_real(v).tolist() == [False, True, True]
+        # Each alone has the constant, and its rounding.
+        size = max(1.0, abs(game.threshold))
+        alone = float(game.generator_loss(v)) - float(game.non_saturating_generator_loss(v))
+        assert alone == pytest.approx(-truth, abs=1e-6 * size)
+
     @pytest.mark.parametrize("order", [-5.0, -1e-6, 1e-6, 0.999, 1 + 1e-9, 1.001, 12.0])
     def test_every_order_of_alpha(self, order: float) -> None:
         game = FGAN(alpha(order))
         truth = float(kullback.alpha_divergence(P, Q, alpha=order))
-        # Near α = 1, T and f*(T) are of size 1/(α − 1) and their difference is not.
+        # Near α = 1, the T that is sought for here is of size 1/(α − 1).
         size = max(1.0, abs(game.threshold))
         assert float(bound(game, best_scores(game))) == pytest.approx(
             truth, rel=1e-9, abs=1e-14 * size
@@ -324,3 +345,54 @@ def test_a_game_goes_through_pickle(name: str) -> None:
     for again in (pickle.loads(pickle.dumps(FGAN(name))), copy.deepcopy(FGAN(name))):
         assert again.record is FGAN(name).record
         assert repr(again) == repr(FGAN(name))
+
+
+@pytest.mark.parametrize("make", [alpha, jensen_shannon])
+def test_a_game_of_a_family_goes_through_pickle(make: Callable[[float], Divergence]) -> None:
+    for game in (FGAN(make(0.3)), copy.deepcopy(FGAN(make(0.3)))):
+        again = pickle.loads(pickle.dumps(game))
+        scores = torch.linspace(-2, 2, 9)
+        assert again.record.name == game.record.name
+        assert again.discriminator_loss(scores, -scores) == game.discriminator_loss(scores, -scores)
+
+
+def _twice(u: Tensor) -> Tensor:
+    return 2 * KL.generator(u)
+
+
+def _twice_f_star(t: Tensor) -> Tensor:
+    return 2 * (t / 2 - 1).exp()
+
+
+def _itself(v: Tensor) -> Tensor:
+    return v
+
+
+def test_a_record_made_of_a_family_s_is_pickled_as_itself() -> None:
+    """Not as the one that it was made of; its functions can be pickled if they have names."""
+    own = Conjugate(
+        value=_twice_f_star,
+        end=math.inf,
+        slope_at_one=2.0,
+        activation=_itself,
+        of_score=_twice_f_star,
+    )
+    changed = replace(alpha(0.3), generator=_twice, conjugate=own)
+    assert changed.parameter is None
+    with pytest.raises((AttributeError, pickle.PicklingError), match="alpha"):
+        pickle.dumps(FGAN(changed))
+    named = replace(changed, terms=_itself, log_slopes=_itself, slope_at_zero=(_itself, _itself))  # type: ignore[arg-type]
+    again = pickle.loads(pickle.dumps(FGAN(named)))
+    assert again.record == named
+
+
+@pytest.mark.parametrize("order", [math.nan, math.inf, -math.inf, "a", None])
+def test_orders_of_alpha(order: Any) -> None:
+    with pytest.raises(InputError, match=f"alpha={order!r}"):
+        alpha(order)
+
+
+@pytest.mark.parametrize("weight", [0, 1, -0.1, 2.0, math.nan, "a", None])
+def test_weights_of_jensen_shannon(weight: Any) -> None:
+    with pytest.raises(InputError, match=f"weight={weight!r}"):
+        jensen_shannon(weight)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kullback.divergences import DIVERGENCES, GAN, Conjugate, Divergence
+from kullback.divergences import DIVERGENCES, GAN, Conjugate, Divergence, alpha, jensen_shannon
 from kullback.errors import InputError
 from kullback.training.gan.scores import checked, refuse_overflow
 
@@ -22,6 +22,8 @@ _RECORDS = {
     for name, record in {**DIVERGENCES, GAN.name: GAN}.items()
     if record.conjugate is not None
 }
+
+_FAMILIES = {"alpha": alpha, "js": jensen_shannon}
 
 NAMES = tuple(sorted(_RECORDS))
 """What `divergence=` can be, besides a record with a conjugate."""
@@ -44,8 +46,9 @@ class FGAN:
     | `alpha(a)`, a > 1 | v + 1/(a − 1) | the same, (a−1)T at least 0 | ∞ | 1/(a − 1) |
 
     T and f*(T) are both computed from the score, so that f* does not meet a T that was rounded
-    to the end of its domain: the losses are finite wherever their limits are. "gan" is the game
-    of Goodfellow et al. (2014), up to its constant: it bounds 2 JS(P, Q).
+    to the end of its domain: the losses are finite wherever their limits are. The 1/(a − 1) that
+    both have in `alpha(a)` never enters the bound, whose digits it would take as a nears 1. "gan"
+    is the game of Goodfellow et al. (2014), up to its constant: it bounds 2 JS(P, Q).
 
     Args:
         divergence: see above, or a record of `kullback.divergences` with a conjugate, such as
@@ -108,17 +111,22 @@ class FGAN:
         return f"FGAN({self.record.name!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by name, since records hold functions that are not; others as the record."""
+        """Pickled by name and parameter, since records hold functions; others as the record."""
         names = [name for name, record in _RECORDS.items() if record is self.record]
-        return type(self), (names[0] if names else self.record,)
+        if names:
+            return type(self), (names[0],)
+        if self.record.parameter is not None:
+            return _of_family, (type(self), self.record.name, self.record.parameter)
+        return type(self), (self.record,)
 
     def activation(self, scores: Tensor) -> Tensor:
         """T = g(score), entry by entry: the last layer of a critic, into where f* is finite."""
-        return self._conjugate.activation(checked(scores, "scores"))
+        return self._conjugate.activation(checked(scores, "scores")) + self._conjugate.offset
 
     def takes_for_real(self, scores: Tensor) -> Tensor:
         """Whether T is above f′(1): the draw is judged likelier under P than under Q."""
-        return self.activation(scores) > self.threshold
+        rest = self._conjugate.activation(checked(scores, "scores"))
+        return rest > self.threshold - self._conjugate.offset
 
     def discriminator_loss(
         self, real_scores: Tensor, fake_scores: Tensor, *, validate: bool = True
@@ -155,7 +163,7 @@ class FGAN:
         Arguments and errors are those of `discriminator_loss`.
         """
         fake = checked(fake_scores, "fake_scores", validate)
-        loss = -self._conjugate.of_score(fake).mean()
+        loss = -self._conjugate.of_score(fake).mean() - self._conjugate.offset
         if validate:
             refuse_overflow(loss, "the loss", {"fake_scores": fake})
         return loss
@@ -173,7 +181,7 @@ class FGAN:
         Source: Nowozin, Cseke & Tomioka (2016), section 3.2; Goodfellow et al. (2014), section 3.
         """
         fake = checked(fake_scores, "fake_scores", validate)
-        loss = -self._conjugate.activation(fake).mean()
+        loss = -self._conjugate.activation(fake).mean() - self._conjugate.offset
         if validate:
             refuse_overflow(loss, "the loss", {"fake_scores": fake})
         return loss
@@ -186,6 +194,11 @@ def _belongs(conjugate: Conjugate, record: Divergence) -> bool:
         value = record.generator(u)
         (slope,) = torch.autograd.grad(value.sum(), u)
     score = torch.tensor([-0.5, 0.5], dtype=torch.float64)
+    of_score = conjugate.value(conjugate.activation(score) + conjugate.offset)
     return torch.allclose(conjugate.value(slope), u * slope - value) and torch.allclose(
-        conjugate.of_score(score), conjugate.value(conjugate.activation(score))
+        conjugate.of_score(score) + conjugate.offset, of_score
     )
+
+
+def _of_family(game: type[FGAN], name: str, parameter: float) -> FGAN:
+    return game(_FAMILIES[name](parameter))
