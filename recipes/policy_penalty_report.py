@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -104,10 +105,17 @@ def report(
     """The last third of each run; the spread is that of the seeds."""
     for moves in (False, True):
         rule = f"AdaptiveKL to {options.target:g} nats" if moves else f"β = {options.coefficient:g}"
-        table = Table(title=f"{rule}: mean of {len(options.seeds)} seeds (lowest to highest)")
-        headings = ("penalty", "KL(π‖ref)", "KL believed", "letters e")
+        seeds = f"mean of {options.seeds} seeds (lowest, highest)"
+        table = Table(
+            title=f"{rule}: {seeds if options.seeds > 1 else 'one seed'}",
+            caption="" if moves else LAST_COLUMN,
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        headings = ("penalty", "KL(π‖ref)", "believed", "letters e")
         for heading in (*headings, "β" if moves else "KL(π‖π*)"):
-            table.add_column(heading)
+            # A range may break in two where it must, a name may not.
+            table.add_column(heading, no_wrap=heading == "penalty")
         for name in options.penalties:
             if moves and name == "none":
                 continue
@@ -125,6 +133,10 @@ def report(
     )
 
 
+LAST_COLUMN = (
+    "KL(π‖π*) is an estimate from draws of the reference and of the policy: its noise can bring "
+    "what is near 0 below it."
+)
 KEYS = ("kl", "believed", "reward", "coefficient")
 
 
@@ -134,4 +146,6 @@ def late(x: Tensor) -> Tensor:
 
 
 def spread(x: Tensor) -> str:
-    return f"{float(x.mean()):.3g} ({float(x.min()):.3g} to {float(x.max()):.3g})"
+    if len(x) == 1:
+        return f"{float(x):.3g}"
+    return f"{float(x.mean()):.3g}\n({float(x.min()):.3g}, {float(x.max()):.3g})"

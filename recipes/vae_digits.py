@@ -17,7 +17,8 @@ All are judged by the same numbers of held-out digits.
 
 Run: python recipes/vae_digits.py [--epochs 120] [--seeds 5] [--out build/vae_digits] [--tiny]
 It needs pip install "kullback[recipes]" scikit-learn pythae, and takes about three minutes on
-one idle core; --tiny trains for a few epochs only, to see that everything works.
+one idle core; --tiny trains for a few epochs only, to see that everything works. Finished runs are
+kept: the same command goes on with the others.
 """
 
 from __future__ import annotations
@@ -27,22 +28,20 @@ import importlib.util
 import itertools
 import json
 import math
-import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor, nn
 
-from kullback.numerics import t_quantile
+from command_line import count, parsed, positive, until_interrupted
+from finished import Finished
 from kullback.training.vae import (
-    CollapseReport,
     FreeBits,
     LinearSchedule,
     collapse_report,
@@ -51,35 +50,14 @@ from kullback.training.vae import (
     importance_weighted_bound,
 )
 from vae_digits_pictures import draw_bounds, draw_digits
+from vae_digits_report import NAMES, report_all
 
 PIXELS, BITS = 64, 16
-NAMES = {
-    "plain": "plain",
-    "free_bits": "free bits",
-    "annealed": "annealed",
-    "beta_16": "β = 16",
-    "beta_1024": "β = 1024",
-    "pythae": "pythae",
-}
 BETAS = {"plain": 1.0, "beta_16": float(BITS), "beta_1024": float(BITS * PIXELS)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--epochs", type=int, default=120)
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each run")
-    parser.add_argument("--latents", type=int, default=16, help="dimensions of z")
-    parser.add_argument("--width", type=int, default=128, help="of the two hidden layers")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--draws", type=int, default=1000, help="of the importance-weighted bound")
-    parser.add_argument("--runs", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--out", type=Path, help="build/vae_digits, or build/vae_digits_tiny")
-    parser.add_argument("--tiny", action="store_true", help="a few epochs, two seeds, few draws")
-    options = parser.parse_args()
-    options.out = options.out or Path("build/vae_digits" + "_tiny" * options.tiny)
-    if options.tiny:
-        options.epochs, options.seeds, options.draws = 5, 2, 50
+    options = asked()
     if "pythae" in options.runs and importlib.util.find_spec("pythae") is None:
         raise SystemExit("pythae is missing: pip install pythae, or leave it out of --runs")
     torch.set_num_threads(1)
@@ -89,17 +67,20 @@ def main() -> None:
     apart = pixels_apart(train_set, held_out)
     found: list[dict[str, Any]] = []
     pictures: dict[str, dict[str, Tensor]] = {}
+    finished = Finished(options, apart=("runs", "seeds"))
     jobs = [(seed, run) for seed in range(options.seeds) for run in options.runs]
     with Progress(console=console) as progress:
         bar = progress.add_task("", total=len(jobs))
         for seed, run in jobs:
             progress.update(bar, description=f"{NAMES[run]}, seed {seed}")
-            model, seconds = trained(run, train_set, seed, options)
-            numbers, report = evaluate(model, held_out, options.draws)
-            found.append({"run": run, "seed": seed, "seconds": seconds, **numbers})
+            make = partial(judged, run, seed, (train_set, held_out), options)
+            one = finished.result(f"{run}_{seed}", make)
+            made = {name: torch.tensor(images) for name, images in one.pop("pictures").items()}
+            found.append(one)
             if not seed:
-                pictures[run] = {"reconstructed": model.mean_of(held_out), "drawn": model.drawn()}
-                progress.console.print(f"[b]{NAMES[run]}[/b], seed {seed}. {report.verdict}")
+                pictures[run] = made
+                verdict = one["report"]["verdict"]
+                progress.console.print(f"[b]{NAMES[run]}[/b], seed {seed}. {verdict}")
             write(found, apart, options)
             if run == options.runs[-1]:
                 draw_bounds(found, apart, NAMES, options.out / "vae_bounds.svg")
@@ -107,6 +88,44 @@ def main() -> None:
             progress.advance(bar)
     report_all(console, found, apart)
     console.print(f"Numbers and pictures: {options.out}")
+    finished.tell(console)
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    number = partial(parser.add_argument, type=count)
+    number("--epochs", default=120, help="of each training (%(default)s)")
+    number("--seeds", default=5, help="trainings of each run, from seeds 0, 1, … (%(default)s)")
+    number("--latents", default=16, help="dimensions of z (%(default)s)")
+    number("--width", default=128, help="of the two hidden layers (%(default)s)")
+    number("--batch", default=64, help="digits a step (%(default)s)")
+    parser.add_argument("--learning-rate", type=positive, default=3e-3, help="Adam's (%(default)s)")
+    number("--draws", default=1000, help="of the importance-weighted bound (%(default)s)")
+    parser.add_argument(
+        "--runs", nargs="+", choices=NAMES, default=list(NAMES), help="objectives (all of them)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/vae_digits"), help="folder (%(default)s)"
+    )
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="unless given: 5 epochs, 2 seeds, 50 draws, in build/vae_digits_tiny",
+    )
+    tiny = {"epochs": 5, "seeds": 2, "draws": 50, "out": Path("build/vae_digits_tiny")}
+    return parsed(parser, tiny)
+
+
+def judged(run: str, seed: int, images: tuple[Tensor, Tensor], options: Any) -> dict[str, Any]:
+    """Train, and what the held-out digits say; of the first seed, pictures too."""
+    train_set, held_out = images
+    model, seconds = trained(run, train_set, seed, options)
+    pictures = {}
+    if not seed:
+        made = {"reconstructed": model.mean_of(held_out), "drawn": model.drawn()}
+        pictures = {name: drawn.tolist() for name, drawn in made.items()}
+    numbers = evaluate(model, held_out, options.draws)
+    return {"run": run, "seed": seed, "seconds": seconds, **numbers, "pictures": pictures}
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -214,9 +233,7 @@ def objective(model: Autoencoder, run: str, x: Tensor, annealed: float = 1.0) ->
 
 
 @torch.no_grad()
-def evaluate(
-    model: Autoencoder, held_out: Tensor, draws: int
-) -> tuple[dict[str, Any], CollapseReport]:
+def evaluate(model: Autoencoder, held_out: Tensor, draws: int) -> dict[str, Any]:
     """Both bounds of the held-out log-likelihood in nats per digit, and how the latent is used."""
     mean, log_variance = model.posterior(held_out)
     generator = torch.Generator().manual_seed(0)
@@ -230,7 +247,7 @@ def evaluate(
         log_weights.append(explained[-1] + prior_gain)
     report = collapse_report(mean, log_variance, generator=generator)
     distortion = -float(torch.stack(explained).mean())
-    numbers = {
+    return {
         # The KL in closed form leaves less noise than draws of the weights, which say the same.
         "elbo": -distortion - report.rate,
         "elbo_of_draws": float(elbo(torch.stack(log_weights)).mean()),
@@ -239,7 +256,6 @@ def evaluate(
         "rate": report.rate,
         "report": report.to_dict(),
     }
-    return numbers, report
 
 
 def write(found: list[dict[str, Any]], apart: float, options: Any) -> None:
@@ -250,50 +266,5 @@ def write(found: list[dict[str, Any]], apart: float, options: Any) -> None:
     (options.out / "runs.json").write_text(json.dumps(kept, indent=1))
 
 
-def report_all(console: Console, found: list[dict[str, Any]], apart: float) -> None:
-    table = Table(
-        title="Held-out digits, nats per digit, mean over seeds ± their standard deviation",
-        box=SIMPLE_HEAD,
-        padding=0,
-    )
-    table.add_column("run", no_wrap=True)
-    headings = ("ELBO", "IWAE", "distortion", "rate", "active", "I(x;z)", "KL(q‖p)", "s")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for run in dict.fromkeys(one["run"] for one in found):
-        own = [one for one in found if one["run"] == run]
-        bounds = [spread([one[key] for one in own]) for key in ("elbo", "iwae")]
-        rest = [[one[key] for one in own] for key in ("distortion", "rate")]
-        rest.append([sum(one["report"]["active"]) for one in own])
-        for part in ("mutual_information", "aggregate_kl"):
-            rest.append([one["report"][part]["mean"] for one in own])
-        rest.append([one["seconds"] for one in own])
-        table.add_row(NAMES[run], *bounds, *(f"{statistics.fmean(x):.1f}" for x in rest))
-    console.print(table)
-    console.print(f"Without a latent, each pixel with a p of its own: {apart:.1f}.")
-    by_run = {run: [x["elbo"] for x in found if x["run"] == run] for run in ("plain", "pythae")}
-    if len(by_run["pythae"]) == len(by_run["plain"]) > 1:
-        mean, low, high = mean_interval(
-            [ours - theirs for ours, theirs in zip(*by_run.values(), strict=True)]
-        )
-        verdict = "worse" if high < 0 else "better" if low > 0 else "no difference beyond the seeds"
-        console.print(
-            f"ELBO of plain less that of pythae, 95 % over seeds: {mean:.2f} "
-            f"[{low:.2f}, {high:.2f}]: {verdict}."
-        )
-
-
-def spread(values: list[float]) -> str:
-    deviation = f"±{statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{deviation}"
-
-
-def mean_interval(values: list[float]) -> tuple[float, float, float]:
-    """The mean and its 95 % interval by Student's t."""
-    mean, reach = statistics.fmean(values), t_quantile(0.975, len(values) - 1)
-    reach *= statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - reach, mean + reach
-
-
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +148,30 @@ def test_one_continuation_has_no_others(recipe: Any, monkeypatch: Any, capsys: A
     with pytest.raises(SystemExit):
         recipe.main()
     assert "2 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_tables_fit_a_terminal(recipe: Any, seeds: int) -> None:
+    report = sys.modules["policy_penalty_report"]
+    keys = ("kl", "believed", "reward", "coefficient")
+    runs = [
+        {"penalty": name, "adaptive": adaptive, "curve": [dict.fromkeys(keys, 1.2345 + seed)] * 3}
+        for seed in range(seeds)
+        for name in recipe.PENALTIES
+        for adaptive in (False, True)
+    ]
+    best = dict.fromkeys(("kl", "reward", "value", "halves", "effective_draws"), 1.0)
+    best |= {"kl_error": 0.0, "reward_error": 0.0}
+    console = Console(width=80, record=True, file=io.StringIO())
+    settings = {"seeds": seeds, "target": 4.0, "coefficient": BETA}
+    options = Namespace(penalties=list(recipe.PENALTIES), **settings)
+    report.report(console, runs, best, options)
+    text = console.export_text()
+    assert all(f" {x.label} " in text for x in recipe.PENALTIES.values())
+    assert "…" not in text
+    # With one seed there is no range to tell.
+    assert ("lowest" in text, "(1.23, 2.23)" in text) == (seeds > 1, seeds > 1)
+    assert "below it" in text
 
 
 def test_tiny(tmp_path: Path) -> None:
