@@ -8,9 +8,11 @@ classifier that learned from the real ones says which digits are drawn. All draw
 noise, the data's too: it gives P and Q densities on the same space, so that the divergence to be
 lowered is finite.
 
-Run: python recipes/fgan.py [--tasks ring digits] [--out build/fgan] [--tiny]
+Run: python recipes/fgan.py [--tasks ring digits] [--seeds 5] [--out build/fgan] [--tiny]
 It needs pip install "kullback[recipes]" scikit-learn and takes about ten minutes on one core;
---tiny takes a few steps of two divergences on the ring.
+--tiny takes a few steps of two divergences on the ring. The seeds of a divergence are trained at
+once, from one stream of random numbers: the same number of them gives the same results, and one
+alone gives others. Finished divergences are kept: the same command goes on with the others.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from rich.table import Table
 from torch import Tensor
 
 import kullback
+from command_line import count, parsed, positive, until_interrupted
+from finished import Finished
 from kullback.training.gan import (
     FGAN,
     gradient_penalty,
@@ -66,35 +70,54 @@ class Task:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
-    parser.add_argument("--divergences", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--steps", type=int, help="of the generator; 4000, on the digits 1200")
-    parser.add_argument("--critic-steps", type=int, default=2, help="for each of the generator's")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--out", type=Path, help="build/fgan, or build/fgan_tiny")
-    parser.add_argument("--tiny", action="store_true", help="a few steps on the ring")
-    options = parser.parse_args()
-    options.out = options.out or Path("build/fgan" + "_tiny" * options.tiny)
-    if options.tiny:
-        options.tasks, options.divergences = ["ring"], ["js", "wasserstein"]
-        options.steps, options.seeds = 400, [0, 1]
+    options = asked()
     # Networks as small as these are slower on several threads.
     torch.set_num_threads(1)
 
+    # How many seeds there are is of what one divergence finds: they share its random numbers.
+    finished = Finished(options, apart=("tasks", "divergences"))
     for name in options.tasks:
         task = TASKS[name]()
         results: dict[str, list[dict[str, float]]] = {}
         pictures: dict[str, Tensor] = {}
         for divergence in options.divergences:
-            draws = train(task, divergence, options)
-            results[divergence] = [task.measure(x) for x in draws]
-            pictures[divergence] = draws[0]
+            found = finished.result(
+                f"{name}_{divergence}", partial(measured, task, divergence, options)
+            )
+            results[divergence] = found["measured"]
+            pictures[divergence] = torch.tensor(found["drawn"])
             write(name, results, options)
             PICTURES[name](pictures, task, options.out / f"{name}.svg")
         report(Console(), name, results)
+    finished.tell(Console())
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add, number = parser.add_argument, partial(parser.add_argument, type=count)
+    add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), help="what to draw (both)")
+    add("--divergences", nargs="+", choices=NAMES, default=list(NAMES), help="which (all)")
+    number("--steps", help="of the generator (4000, on the digits 1200)")
+    number("--critic-steps", default=2, help="for each of the generator's (%(default)s)")
+    number("--batch", default=128, help="draws a step, of data and of generator (%(default)s)")
+    add("--learning-rate", type=positive, default=2e-3, help="Adam's (%(default)s)")
+    number("--seeds", default=5, help="networks of each divergence, seeds 0, 1, … (%(default)s)")
+    add("--out", type=Path, default=Path("build/fgan"), help="folder (%(default)s)")
+    add(
+        "--tiny",
+        action="store_true",
+        help="unless given: the ring, two divergences, 400 steps, 2 seeds, in build/fgan_tiny",
+    )
+    tiny = {"tasks": ["ring"], "divergences": ["js", "wasserstein"], "steps": 400, "seeds": 2}
+    options = parsed(parser, tiny | {"out": Path("build/fgan_tiny")})
+    options.seeds = list(range(options.seeds))
+    return options
+
+
+def measured(task: Task, divergence: str, options: Any) -> dict[str, Any]:
+    """What each seed's draws are judged by, and those of the first seed that a picture shows."""
+    draws = train(task, divergence, options)
+    return {"measured": [task.measure(x) for x in draws], "drawn": draws[0][:1000].tolist()}
 
 
 def ring() -> Task:
@@ -267,4 +290,4 @@ def report(console: Console, name: str, results: dict[str, list[dict[str, float]
 
 
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)

@@ -5,15 +5,18 @@ own. That best is found by descent on the divergence itself, an integral that `k
 differentiates; then the same Gaussian is trained against a critic that sees draws only, from five
 random starts.
 
-Run: python recipes/fgan_gaussian.py [--steps 2000] [--out build/fgan_gaussian] [--tiny]
+Run: python recipes/fgan_gaussian.py [--seeds 5] [--out build/fgan_gaussian] [--tiny]
 It needs pip install "kullback[recipes]" and takes about 3 minutes on one core; --tiny tries KL and
-reverse KL only, for fewer steps.
+reverse KL only, for fewer steps. The seeds of a divergence are trained at once, from one stream of
+random numbers: the same number of them gives the same fits, and one alone gives others. Finished
+divergences are kept: the same command goes on with the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 import kullback
+from command_line import count, parsed, positive, until_interrupted
+from finished import Finished
 from kullback.divergences import GAN
 from kullback.training.gan import FGAN
 from side_by_side import SideBySide
@@ -45,27 +50,43 @@ DATA = MixtureSameFamily(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--critic-steps", type=int, default=2, help="for each of the generator's")
-    parser.add_argument("--learning-rate", type=float, default=5e-3)
-    parser.add_argument("--divergences", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--out", type=Path, help="build/fgan_gaussian, or build/fgan_gaussian_tiny")
-    parser.add_argument("--tiny", action="store_true", help="KL and reverse KL, fewer steps")
-    options = parser.parse_args()
-    options.out = options.out or Path("build/fgan_gaussian" + "_tiny" * options.tiny)
-    if options.tiny:
-        options.divergences, options.seeds, options.steps = ["kl", "reverse_kl"], [0, 1], 800
+    options = asked()
     # Networks as small as these are slower on several threads.
     torch.set_num_threads(1)
 
     fits: dict[str, dict[str, Any]] = {}
+    # How many seeds there are is of what one divergence finds: they share its random numbers.
+    finished = Finished(options, apart=("divergences",))
     for name in options.divergences:
-        fits[name] = {"minima": minima(name), "trained": train(name, options)}
+        fits[name] = finished.result(name, partial(fitted, name, options))
         write(fits, options)
     report(Console(), fits)
+    finished.tell(Console())
+
+
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add, number = parser.add_argument, partial(parser.add_argument, type=count)
+    number("--steps", default=2000, help="of the generator (%(default)s)")
+    number("--batch", default=512, help="draws a step, of data and of generator (%(default)s)")
+    number("--critic-steps", default=2, help="for each of the generator's (%(default)s)")
+    add("--learning-rate", type=positive, default=5e-3, help="the critic's Adam's (%(default)s)")
+    add("--divergences", nargs="+", choices=NAMES, default=list(NAMES), help="which (all)")
+    number("--seeds", default=5, help="fits of each divergence, seeds 0, 1, … (%(default)s)")
+    add("--out", type=Path, default=Path("build/fgan_gaussian"), help="folder (%(default)s)")
+    add(
+        "--tiny",
+        action="store_true",
+        help="unless given: KL and reverse KL, 800 steps, 2 seeds, in build/fgan_gaussian_tiny",
+    )
+    tiny = {"divergences": ["kl", "reverse_kl"], "seeds": 2, "steps": 800}
+    options = parsed(parser, tiny | {"out": Path("build/fgan_gaussian_tiny")})
+    options.seeds = list(range(options.seeds))
+    return options
+
+
+def fitted(name: str, options: Any) -> dict[str, Any]:
+    return {"minima": minima(name), "trained": train(name, options)}
 
 
 def divergence(name: str, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -200,4 +221,4 @@ def shown(fit: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    until_interrupted(main)
