@@ -257,6 +257,8 @@ def picture_ring(pictures: dict[str, Tensor], task: Task, path: Path) -> None:
         color = "0.3" if name == "the data" else "tab:blue"
         axis.scatter(*x[:1000].T, s=1.5, alpha=0.5, color=color, linewidths=0, rasterized=True)
         axis.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+        if not bool((x[:1000].abs() < 3).all(-1).any()):
+            axis.text(0, 0, "all draws lie\noutside the panel", ha="center", va="center", size=8)
         axis.set_title(NAMES.get(name, name), fontsize=9)
     figure.savefig(path, dpi=200)
 

@@ -189,15 +189,16 @@ def draw(fits: dict[str, dict[str, Any]], path: Path) -> None:
     for axis, (name, found) in zip(axes.flat, fits.items(), strict=False):
         axis.set_title(NAMES[name], fontsize=10)
         axis.fill_between(x, DATA.log_prob(x).exp(), color="0.85", linewidth=0, label="data P")
-        for place, fit in enumerate(found["trained"]):
-            label = None if place else "trained Q"
-            axis.plot(x, density(fit, x), color="tab:blue", linewidth=1.2, label=label)
+        for fit in found["trained"]:
+            axis.plot(x, density(fit, x), color="tab:blue", linewidth=1.2, label="trained Q")
         for place, fit in enumerate(found["minima"]):
-            label = None if place else "best Q"
-            style = ":" if place else "--"
+            label, style = ("other minima", ":") if place else ("best Q", "--")
             axis.plot(x, density(fit, x), color="black", linestyle=style, lw=0.9, label=label)
     axes[1, 3].set_axis_off()
-    axes[1, 3].legend(*axes[0, 0].get_legend_handles_labels(), frameon=False, loc="center")
+    # No panel has them all: not every divergence has other minima.
+    labelled = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes.flat]
+    lines = {label: line for panel in labelled for line, label in panel}
+    axes[1, 3].legend(lines.values(), lines.keys(), frameon=False, loc="center")
     figure.savefig(path)
     plt.close(figure)
 
