@@ -3,7 +3,7 @@
 | section | what it prints |
 | --- | --- |
 | trpo | a step of TRPO on one batch, policy only: sb3-contrib's `TRPO.train`, `TrustRegion` twice |
-| vae | the KL of an encoder's Gaussians from N(0, 1): the usual formula, and `gaussian_kl` |
+| vae | an autoencoder's KL terms: the usual formula, and `gaussian_kl`, also with `FreeBits` |
 
 All contenders of `trpo` get the same policy (two hidden layers of 64, tanh; a Gaussian for 11
 observations and 3 torques, or 2 choices for 4 observations), batch, bound, damping, line search
@@ -14,8 +14,9 @@ beside it the one in float64 of the same parameters. sb3-contrib takes damping f
 KL when it chooses the length of the step, and ends short of the bound; "kullback, damped" does so
 too, `damped_length=True`, and takes the same step: that row is the one to hold against theirs.
 
-`vae` is value and gradient in both parameters, in eager code and compiled; and the largest relative
-error in float32 against 50 digits where the posterior is all but the prior.
+`vae` is value and gradient in all parameters, in eager code and compiled: of the KL from N(0, 1),
+from a learned prior, and of half a nat of free bits in each dimension. Then the largest relative
+error in float32 against 50 digits where the posterior is all but N(0, 1).
 
 Times are medians of repeats that take turns, so that whatever disturbs the machine disturbs all
 alike: of CPU time with one thread, on the wall with more. A ratio above 1 means that kullback is
@@ -32,7 +33,7 @@ import argparse
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from statistics import median
@@ -42,13 +43,14 @@ import mpmath as mp
 import numpy as np
 import torch
 import torch.distributions as td
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 import kullback
 from kullback.training.trust_region import TrustRegion, policy_surrogate
-from kullback.training.vae import gaussian_kl
+from kullback.training.vae import FreeBits, gaussian_kl
 
 SECTIONS = ("trpo", "vae")
 MAX_KL, DAMPING, ITERATIONS = 0.01, 0.1, 10
@@ -114,6 +116,12 @@ def make_theirs(observations: int, actions: int, continuous: bool, states: int) 
         seed=0,
     )
     theirs.set_logger(Logger(None, []))
+    fill(theirs)
+    return theirs
+
+
+def fill(theirs: Any) -> None:
+    """One rollout of noise."""
     buffer, generator = theirs.rollout_buffer, np.random.default_rng(0)
     buffer.observations[:] = generator.standard_normal(buffer.observations.shape)
     buffer.advantages[:] = generator.standard_normal(buffer.advantages.shape)
@@ -127,7 +135,6 @@ def make_theirs(observations: int, actions: int, continuous: bool, states: int) 
     buffer.full = True
     batch = next(buffer.get(None))
     buffer.get = lambda batch_size: iter([batch])
-    return theirs
 
 
 def make_ours(policy: Any, batch: Any, continuous: bool, damped_length: bool) -> Callable[[], Any]:
@@ -244,28 +251,68 @@ def usual(mean: Tensor, log_variance: Tensor) -> Tensor:
     return (-0.5 * each.sum(-1)).mean()
 
 
+def usual_of_prior(
+    mean: Tensor, log_variance: Tensor, prior_mean: Tensor, prior_log_variance: Tensor
+) -> Tensor:
+    """½ Σ (log τ² − log σ² + (σ² + (μ − ν)²)/τ² − 1), averaged over the samples."""
+    squares = log_variance.exp() + (mean - prior_mean) ** 2
+    each = prior_log_variance - log_variance + squares / prior_log_variance.exp() - 1
+    return (0.5 * each.sum(-1)).mean()
+
+
+def usual_free_bits(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Σ max(½, the batch's mean KL of the dimension)."""
+    each = -0.5 * (1 + log_variance - mean**2 - log_variance.exp())
+    return each.mean(0).clamp(min=0.5).sum()
+
+
+def free_bits(mean: Tensor, log_variance: Tensor) -> Tensor:
+    return FreeBits(0.5)(gaussian_kl(mean, log_variance, reduction="none"))
+
+
 KLS = {"usual formula": usual, "kullback": gaussian_kl}
+# Term to how many tensors it takes, its usual formula and ours.
+TERMS: dict[str, tuple[int, Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "KL from N(0, 1)": (2, usual, gaussian_kl),
+    "from a learned prior": (4, usual_of_prior, gaussian_kl),
+    "free bits": (2, usual_free_bits, free_bits),
+}
 
 
 def print_vae(console: Console, repeats: int, compiled: bool) -> None:
-    table = Table(title="KL of Gaussians from N(0, 1), value and gradient; µs")
-    for heading in ("", "batch", *KLS, "usual formula ÷ kullback"):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    table = Table(title="KL terms, value and gradient; µs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("term", "", "batch", "usual", "kullback", "usual ÷ kullback"):
+        right = heading not in ("term", "")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for how in ("eager", "compiled") if compiled else ("eager",):
-        for shape in BATCHES:
-            generator = torch.Generator().manual_seed(0)
-            leaves = [torch.randn(*shape, generator=generator).requires_grad_() for _ in range(2)]
-            calls: dict[str, Callable[[], object]] = {}
-            for name, kl in KLS.items():
-                chosen = torch.compile(kl, dynamic=False) if how == "compiled" else kl
-                calls[name] = lambda f=chosen, x=leaves: torch.autograd.grad(f(*x), x)
-            for call in calls.values():
-                call()
-            times = take_turns(calls, 20 * repeats)
-            one, other = (1e6 * times[name] for name in KLS)
-            batch = f"{shape[0]} × {shape[1]}"
-            table.add_row(how, batch, f"{one:.0f}", f"{other:.0f}", f"{one / other:.2f}")
+        for term, (inputs, *contenders) in TERMS.items():
+            for shape in BATCHES:
+                one, other = (1e6 * x for x in times_of(contenders, inputs, shape, how, repeats))
+                batch = f"{shape[0]} × {shape[1]}"
+                numbers = f"{one:.0f}", f"{other:.0f}", f"{one / other:.2f}"
+                table.add_row(term, how, batch, *numbers)
     console.print(table)
+
+
+def times_of(
+    contenders: Sequence[Callable[..., Tensor]],
+    inputs: int,
+    shape: tuple[int, int],
+    how: str,
+    repeats: int,
+) -> list[float]:
+    """Median seconds of each one's value and gradient, which are to be the same."""
+    generator = torch.Generator().manual_seed(0)
+    leaves = [torch.randn(*shape, generator=generator).requires_grad_() for _ in range(inputs)]
+    calls: dict[str, Callable[[], object]] = {}
+    found = []
+    for place, kl in enumerate(contenders):
+        chosen = torch.compile(kl, dynamic=False) if how == "compiled" else kl
+        calls[str(place)] = lambda f=chosen: torch.autograd.grad(f(*leaves), leaves)
+        found.append(calls[str(place)]())
+    # Sums of some thousand terms in float32, in orders of their own.
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
+    return list(take_turns(calls, 20 * repeats).values())
 
 
 @mp.workdps(50)
@@ -291,12 +338,22 @@ def print_vae_accuracy(console: Console) -> None:
     console.print(table)
 
 
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help=" and ".join(SECTIONS))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=25)
-    parser.add_argument("--states", type=int, default=2048)
+    number = partial(parser.add_argument, type=count)
+    parser.add_argument(
+        "sections", nargs="*", metavar="SECTION", help=f"{' and '.join(SECTIONS)} (both)"
+    )
+    number("--threads", default=1, help="of torch (%(default)s)")
+    number("--repeats", default=25, help="of each step; of a KL term 20 times that (%(default)s)")
+    number("--states", default=2048, help="in a batch of trpo (%(default)s)")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     chosen = parser.parse_args()
     for section in chosen.sections:
@@ -324,4 +381,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("Interrupted; the tables above are whole.") from None
