@@ -389,6 +389,11 @@ class TestSmile:
         (found,) = torch.autograd.grad(smile(p, q.requires_grad_()), q)
         assert found.tolist() == [-0.25, -0.5]
 
+    def test_torch_func_differentiates_it(self) -> None:
+        p, rows = torch.tensor([1.0, 2.0]), torch.tensor([[0.0, 1.0], [0.3, -2.0], [4.0, 9.0]])
+        found = torch.func.vmap(torch.func.grad(lambda q: smile(p, q, validate=False)))(rows)
+        torch.testing.assert_close(found, -rows.sigmoid() / 2)
+
     @pytest.mark.parametrize("clip", [0.0, -1.0, math.nan, "a", True, None])
     def test_clips(self, clip: Any) -> None:
         with pytest.raises(InputError, match="clip="):
