@@ -30,6 +30,7 @@ __all__ = [
     "bernoulli_logits",
     "bernoulli_probs",
     "gamma",
+    "gaussian",
     "geometric_probs",
     "itakura_saito",
     "laplace",
@@ -182,6 +183,33 @@ def standard_normal(result, slope, mean, log_variance):
         result[i] = 0.5 * (rest + mu * mu) if moderate else math.nan
         if sloped:
             slope[i] = 0.5 * change
+        whole &= moderate
+    return whole
+
+
+@cached
+def gaussian(result, slopes, mean, log_variance, prior_mean, prior_log_variance):
+    """KL(N(μ, eᵛ)‖N(ν, eʷ)) = ½(eᵈ − 1 − d) + ½(μ − ν)²e⁻ʷ, d = v − w; its slopes in μ, v, w."""
+    whole = True
+    sloped = slopes.size > 0
+    for i in range(result.size):
+        v, w = np.float64(log_variance[i]), np.float64(prior_log_variance[i])
+        gap = np.float64(mean[i]) - np.float64(prior_mean[i])
+        moderate = (abs(gap) < 1e80) & (abs(v) < 300.0) & (abs(w) < 300.0)
+        v, w = (v, w) if moderate else (0.0, 0.0)
+        d = v - w
+        # What rounding took from d, Knuth's two-sum: it counts in the exponential of a large d.
+        back = d - v
+        lost = (v - (d - back)) - (w + back)
+        ratio, change, rest = _exponential(d)
+        precision, _, _ = _exponential(-w)
+        pull = gap * precision
+        result[i] = 0.5 * (rest + change * lost + gap * pull) if moderate else math.nan
+        if sloped:
+            of_variance = 0.5 * (change + ratio * lost)
+            slopes[0, i] = pull
+            slopes[1, i] = of_variance
+            slopes[2, i] = -(of_variance + 0.5 * gap * pull)
         whole &= moderate
     return whole
 

@@ -18,8 +18,8 @@ from torch.autograd import forward_ad
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
 from kullback.numerics import compute_dtype, exp_remainder, expm1
+from kullback.training.vae.one_pass import gaussian_kl_in_one_pass
 from kullback.training.vae.reductions import LatentReduction, check_reduction, reduce_latents
-from kullback.training.vae.standard_normal import standard_normal_kl
 
 __all__ = ["check_gaussians", "each_gaussian_kl", "gaussian_kl"]
 
@@ -89,13 +89,10 @@ def gaussian_kl(
     given = (mean, log_variance, prior_mean, prior_log_variance)
     shape = check_gaussians(dict(zip(_NAMES, given, strict=True)))
     check_reduction(reduction, latent_dims, tuple(shape))
-    if prior_mean is None and prior_log_variance is None:
-        dtype = compute_dtype(mean, log_variance)
-        sides = mean.to(dtype), log_variance.to(dtype)
-        quick = standard_normal_kl(*sides, reduction, latent_dims)
-        # Numbers that it serves have a KL: there is nothing to look for.
-        if quick is not None:
-            return quick
+    quick = gaussian_kl_in_one_pass(_of_one_dtype(given), reduction, latent_dims)
+    # Numbers that it serves have a KL: there is nothing to look for.
+    if quick is not None:
+        return quick
     each = each_gaussian_kl(*given)
     reduced = reduce_latents(each, reduction, latent_dims)
     unseen = torch.compiler.is_compiling() or is_functorch_wrapped_tensor(reduced)
@@ -103,6 +100,16 @@ def gaussian_kl(
     if validate and not unseen and bool(reduced.detach().isnan().any()):
         raise _no_gaussians(each, given)
     return reduced
+
+
+def _of_one_dtype(given: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
+    """Two sides against N(0, 1), else four."""
+    told = [x for x in given if x is not None]
+    dtype = compute_dtype(*told)
+    if len(told) == 2 and given[2] is None and given[3] is None:
+        return tuple(x.to(dtype) for x in told)
+    zero = torch.zeros((), dtype=dtype, device=told[0].device)
+    return tuple(zero if x is None else x.to(dtype) for x in given)
 
 
 def each_gaussian_kl(
