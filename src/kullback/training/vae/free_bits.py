@@ -101,19 +101,19 @@ class FreeBits:
                 'take the KL of each dimension, gaussian_kl(…, reduction="none")'
             )
         kl = kl.to(compute_dtype(kl)).flatten(0, -2)
-        grouped = self._grouped(kl)
+        grouped, wide = self._grouped(kl), accumulation_dtype(kl)
         if self.over == "batch":
-            grouped = grouped.mean(0, keepdim=True)
+            grouped = grouped.mean(0, keepdim=True, dtype=wide)
         # Not `maximum`, which would let half of the gradient through at the floor itself; and NaN
         # is not below it.
         raised = torch.where(grouped <= self.nats, self.nats, grouped)
-        return raised.sum(-1).mean().to(kl.dtype)
+        return raised.sum(-1, dtype=wide).mean().to(kl.dtype)
 
     def _grouped(self, kl: Tensor) -> Tensor:
-        """[samples, groups], accumulated wide."""
+        """[samples, groups], sums accumulated wide."""
         latents, wide = kl.shape[-1], accumulation_dtype(kl)
         if self.per == "dimension":
-            return kl.to(wide)
+            return kl
         if self.per == "all":
             return kl.sum(-1, keepdim=True, dtype=wide)
         if isinstance(self.groups, int):
