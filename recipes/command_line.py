@@ -50,4 +50,7 @@ def until_interrupted(main: Callable[[], None]) -> None:
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Interrupted; what has finished is kept, and the same command goes on from there.")
+        told = "Interrupted; what has finished is kept, and the same command goes on from there."
+        print(told, file=sys.stderr)
+        # What a shell expects of a program that SIGINT has ended.
+        sys.exit(130)

@@ -62,7 +62,7 @@ def main() -> None:
     states = hidden_states(teacher, tokens)
 
     measure = partial(evaluate, teacher, tokenizer, options)
-    finished = Finished(options, apart=("objectives",))
+    finished = Finished(options, apart=("objectives",), texts=texts)
     start = finished.result("untrained", lambda: measure(half_of(teacher)))
     curves: dict[str, list[dict[str, Any]]] = {}
 

@@ -59,7 +59,7 @@ def main() -> None:
     console.print(example("The reference", reference, prompts, options.length))
 
     runs: list[dict[str, Any]] = []
-    finished = Finished(options, apart=("penalties", "seeds"))
+    finished = Finished(options, apart=("penalties", "seeds"), texts=texts)
     for seed in range(options.seeds):
         for adaptive in (False, True):
             for name in options.penalties:

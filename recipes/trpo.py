@@ -30,6 +30,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from command_line import count, until_interrupted
+from finished import read, write
 from trpo_agent import Run, Settings
 
 MUJOCO = Settings("Hopper-v5")
@@ -54,13 +56,14 @@ NAMES = {"kullback": "kullback", "sb3": "sb3-contrib"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--environments", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--seeds", type=count, help="of each environment; 5 for CartPole, 3 else")
-    parser.add_argument("--steps", type=count, help="of each run; as tuned")
-    parser.add_argument("--learners", nargs="+", choices=list(NAMES), default=list(NAMES))
-    parser.add_argument("--workers", type=count, default=2, help="runs at a time, a core for each")
-    parser.add_argument("--out", type=Path, help="build/trpo, or build/trpo_tiny")
-    parser.add_argument("--tiny", action="store_true", help="a few hundred steps of each")
+    add = parser.add_argument
+    add("--environments", nargs="+", choices=list(TASKS), default=list(TASKS), help="which (all)")
+    add("--seeds", type=count, help="of each environment, 0, 1, … (5 for CartPole, 3 else)")
+    add("--steps", type=count, help="of each run (as tuned)")
+    add("--learners", nargs="+", choices=list(NAMES), default=list(NAMES), help="which (both)")
+    add("--workers", type=count, default=2, help="runs at a time, a core for each (%(default)s)")
+    add("--out", type=Path, help="folder (build/trpo, or build/trpo_tiny)")
+    add("--tiny", action="store_true", help="a few hundred steps of each, one seed")
     options = parser.parse_args()
     options.out = options.out or Path("build/trpo_tiny" if options.tiny else "build/trpo")
     if "sb3" in options.learners and importlib.util.find_spec("sb3_contrib") is None:
@@ -73,13 +76,6 @@ def main() -> None:
     report(console, runs)
     draw(runs, options.out / "curves.svg")
     console.print(f"Runs: {options.out}/*.json, curves: {options.out / 'curves.svg'}")
-
-
-def count(text: str) -> int:
-    """A whole number from 1 on."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return int(text)
 
 
 def planned(options: argparse.Namespace) -> list[tuple[str, Settings, int]]:
@@ -135,9 +131,8 @@ def play(plan: list[tuple[str, Settings, int]], options: argparse.Namespace) -> 
 
 def finished(path: Path, settings: Settings) -> bool:
     """Whether the run is there, with these very settings."""
-    if not path.exists():
-        return False
-    return json.loads(path.read_text())["settings"] == dataclasses.asdict(settings)
+    run = read(path)
+    return run is not None and run["settings"] == dataclasses.asdict(settings)
 
 
 def work(who: str, settings: Settings, seed: int, path: Path, news: Any) -> None:
@@ -150,9 +145,7 @@ def work(who: str, settings: Settings, seed: int, path: Path, news: Any) -> None
     else:
         from trpo_peer import train
     run: Run = train(settings, seed, lambda steps: news.put((path.stem, steps)))
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(dataclasses.asdict(run)))
-    part.replace(path)
+    write(path, dataclasses.asdict(run))
 
 
 def report(console: Console, runs: dict[str, Any]) -> None:
@@ -217,7 +210,4 @@ def draw(runs: dict[str, Any], path: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("Interrupted; the runs that have finished are kept.") from None
+    until_interrupted(main)

@@ -105,9 +105,9 @@ class TestEveryRecipe:
 class TestFinished:
     @pytest.fixture
     def begun(self, recipe: Any, tmp_path: Path) -> Any:
-        def begun(**changed: Any) -> Any:
-            options = {"out": tmp_path, "steps": 3, "seeds": 2} | changed
-            return recipe("finished").Finished(argparse.Namespace(**options), apart=("seeds",))
+        def begun(texts: tuple[str, ...] = (), **changed: Any) -> Any:
+            options = argparse.Namespace(**{"out": tmp_path, "steps": 3, "seeds": 2} | changed)
+            return recipe("finished").Finished(options, apart=("seeds",), texts=texts)
 
         return begun
 
@@ -123,6 +123,40 @@ class TestFinished:
         assert len(made) == 1
         begun(steps=4).result("a", make)
         assert len(made) == 2
+
+    def test_a_result_of_another_text_is_another(self, begun: Any) -> None:
+        """The file of the text may have kept its name."""
+        assert begun(("a", "b")).result("a", lambda: 1) == 1
+        assert begun(("ab",)).result("a", lambda: 2) == 2
+        assert begun(("ab",)).result("a", lambda: 3) == 2
+        assert begun().result("a", lambda: 4) == 4
+
+    @pytest.mark.parametrize("damaged", ['{"settings": {', "[]", "{}", "\xff"])
+    def test_what_is_damaged_is_made_again(
+        self, begun: Any, tmp_path: Path, damaged: str, capsys: Any
+    ) -> None:
+        begun().result("a", lambda: 1)
+        path = tmp_path / "finished" / "a.json"
+        path.write_bytes(damaged.encode("latin-1"))
+        assert begun().result("a", lambda: 2) == 2
+        assert f"{path} is damaged" in capsys.readouterr().err
+        assert begun().result("a", lambda: 3) == 2
+
+    def test_two_processes_write_apart(self, recipe: Any, tmp_path: Path, monkeypatch: Any) -> None:
+        """Another that writes the same run takes nothing away."""
+        module, path = recipe("finished"), tmp_path / "a.json"
+        replace = Path.replace
+
+        def overtaken(part: Path, target: Path) -> Path:
+            monkeypatch.setattr(Path, "replace", replace)
+            monkeypatch.setattr("os.getpid", lambda: 1)
+            module.write(path, {"settings": {}, "result": "theirs"})
+            return replace(part, target)
+
+        monkeypatch.setattr(Path, "replace", overtaken)
+        module.write(path, {"settings": {}, "result": "ours"})
+        assert module.read(path)["result"] == "ours"
+        assert list(tmp_path.iterdir()) == [path]
 
     def test_what_did_not_finish_is_not_there(self, begun: Any, tmp_path: Path) -> None:
         def make() -> Any:
@@ -153,7 +187,7 @@ def test_an_interrupted_recipe_goes_on(tmp_path: Path) -> None:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert error.startswith("Interrupted; what has finished is kept")
     assert error.count("\n") == 1
     kept = {path: path.read_text() for path in folder.glob("*.json")}
