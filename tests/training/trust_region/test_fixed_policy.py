@@ -61,6 +61,36 @@ def test_the_policy_against_its_own_output(
     assert all(map(torch.equal, before, task.network.parameters()))
 
 
+@pytest.mark.parametrize("share", [0.15, 0.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_part_of_the_policy_against_its_own_output(seed: int, share: float) -> None:
+    """As one of several heads may be: the KL is `share` too small, and the step too long."""
+    task = Task(seed)
+
+    def partly() -> Tensor:
+        new = task.policy()
+        itself = kl.kl_divergence(Categorical(logits=new.logits.detach()), new).mean()
+        return share * itself + (1 - share) * kl.kl_divergence(task.old, new).mean()
+
+    region = TrustRegion(task.network.parameters(), 0.01)
+    with pytest.raises(InputError, match="all of it"):
+        region.step(task.surrogate, partly)
+
+
+@pytest.mark.parametrize(("gap", "sign"), [(4.0, -1), (4.0, 1), (12.0, 1), (20.0, 1)])
+def test_a_kl_far_from_its_expansion_is_still_a_kl(gap: float, sign: int) -> None:
+    """Nearly certain, and to become more or less so: KL(old‖new) is far from a square."""
+    logits = torch.tensor([gap, 0.0], dtype=torch.float64, requires_grad=True)
+    old = logits.detach().clone()
+    region = TrustRegion([logits], 0.5, damping=0.0, accept_ratio=0.0)
+    found = region.step(
+        lambda: sign * logits.softmax(-1)[0], lambda: kl.kl_divergence(old, logits, space="logits")
+    )
+    assert found.accepted
+    with torch.no_grad():
+        assert found.kl == float(kl.kl_divergence(old, logits, space="logits"))
+
+
 def test_a_policy_that_becomes_certain_is_none() -> None:
     """KL(old‖new) = log(1 + e⁻ᵍ) at most, where its expansion grows without end."""
     logits = torch.tensor([24.0, 0.0], dtype=torch.float64, requires_grad=True)
