@@ -37,7 +37,7 @@ def alpha(alpha: float) -> Divergence:
         return REVERSE_KL
 
     def generator(u: Tensor) -> Tensor:
-        return (u**alpha - 1) / (alpha * (alpha - 1))
+        return expm1(alpha * u.log()) / (alpha * (alpha - 1))
 
     record = Divergence(
         name="alpha",

@@ -391,7 +391,7 @@ class TestSmile:
 
     def test_torch_func_differentiates_it(self) -> None:
         p, rows = torch.tensor([1.0, 2.0]), torch.tensor([[0.0, 1.0], [0.3, -2.0], [4.0, 9.0]])
-        found = torch.func.vmap(torch.func.grad(lambda q: smile(p, q, validate=False)))(rows)
+        found = torch.func.vmap(torch.func.grad(lambda q: smile(p, q)))(rows)
         torch.testing.assert_close(found, -rows.sigmoid() / 2)
 
     @pytest.mark.parametrize("clip", [0.0, -1.0, math.nan, "a", True, None])
@@ -434,3 +434,10 @@ class TestWhatTheyTake:
         assert float(bound(p.view(3, 4), q.view(2, 2, 2))) == pytest.approx(
             float(bound(p, q)), rel=1e-6
         )
+
+
+@pytest.mark.parametrize("bound", [donsker_varadhan, nwj, smile, FGAN("js").discriminator_loss])
+def test_mapped_bounds_are_those_of_each_row(bound: Any) -> None:
+    p, q = (torch.randn(4, 8, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    expected = torch.stack([bound(a, b) for a, b in zip(p, q, strict=True)])
+    torch.testing.assert_close(torch.func.vmap(bound)(p, q), expected, rtol=1e-6, atol=0)

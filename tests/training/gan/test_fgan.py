@@ -259,7 +259,9 @@ class TestWhatItTakes:
         assert found == pytest.approx(2 * float(TRUTHS["kl"]), rel=1e-12)
 
     @pytest.mark.parametrize("limit", [0.0, 1.0])
-    @pytest.mark.parametrize("distance", [1e-9, -1e-9, 1e-7, -1e-7, 1e-5, -1e-5, 1e-3, -1e-3])
+    @pytest.mark.parametrize(
+        "distance", [1e-15, -1e-12, 1e-9, -1e-9, 1e-7, -1e-7, 1e-5, -1e-5, 1e-3, -1e-3]
+    )
     def test_alpha_near_its_limits_in_float32(self, limit: float, distance: float) -> None:
         """T and f* have 1/(α − 1) in common, which is more than float32 holds beside the rest."""
         order, v = limit + distance, torch.tensor([-1.0, 0.5, 0.2])

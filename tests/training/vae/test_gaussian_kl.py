@@ -112,6 +112,18 @@ class TestTruth:
                 assert abs(gradient[place] - value) <= RTOL[dtype] * size, row
 
 
+@pytest.mark.parametrize(
+    "row", [(1e-40, -200.0, 0.0, -199.0), (1e-20, -180.0, 0.0, -180.0), (3e-12, -94.7, 0.0, -95.0)]
+)
+def test_tiny_distances_in_tiny_deviations(row: tuple[float, ...]) -> None:
+    """Where 1/τ² is beyond float32 and the KL is not."""
+    parameters = tuple(torch.tensor([x]) for x in row)
+    expected = float(truth(*(float(x) for x in parameters))[0])
+    for found in (gaussian_kl(*parameters), each_gaussian_kl(*parameters)):
+        # A number below 1e-38 has few digits of its own.
+        assert float(found) == pytest.approx(expected, rel=2e-6)
+
+
 def test_the_usual_formula_has_lost_what_ours_keeps() -> None:
     """Else the cases above would prove nothing."""
     mean, v = against_standard(torch.float32)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
 from kullback.numerics import compute_dtype
@@ -42,6 +43,9 @@ def checked(scores: Tensor, name: str, validate: bool = True) -> Tensor:
 
 def refuse_non_finite(x: Tensor, name: str, advice: str) -> None:
     """Raise NonFiniteError at the first entry that is NaN or infinite."""
+    if is_functorch_wrapped_tensor(x):
+        # Mapped and differentiated code cannot look.
+        return
     wrong = ~x.detach().isfinite()
     if bool(wrong.any()):
         place = tuple(wrong.nonzero()[0].tolist())
@@ -50,6 +54,8 @@ def refuse_non_finite(x: Tensor, name: str, advice: str) -> None:
 
 def refuse_overflow(value: Tensor, name: str, scores: Mapping[str, Tensor]) -> None:
     """Raise NonFiniteError with the largest score, where the value of finite scores is not."""
+    if is_functorch_wrapped_tensor(value):
+        return
     if bool(value.detach().isfinite()):
         return
     of, x = max(scores.items(), key=lambda item: float(item[1].detach().abs().max()))

@@ -53,7 +53,7 @@ class TrustRegion:
         backtracking: each trial is this share of the one before.
         line_search_steps: the most trials. A policy that is nearly certain needs many: its KL is a
             quadratic over a small share of the step only.
-        accept_ratio: between 0, any improvement, and 1, all that the gradient promises.
+        accept_ratio: from 0, any improvement, up to but not 1, all that the gradient promises.
         damped_length: measure the length with F + damping, as TRPO's authors and most since do in
             their code: shorter steps, which leave some of `max_kl` unused.
 

@@ -66,8 +66,8 @@ def gaussian_kl(
             out in compiled code.
 
     Returns:
-        float32, also for half precision, or float64 if any side is. Where the variance is beyond
-        the dtype (log σ² > 88 in float32) the KL is +inf.
+        float32, also for half precision, or float64 if any side is. Where a variance makes the KL
+        larger than the dtype holds (log σ² of about 88 in float32) it is +inf.
 
     Raises:
         DtypeError: parameters that are not floating tensors.
@@ -126,7 +126,9 @@ def each_gaussian_kl(
     if prior_log_variance is None:
         return 0.5 * (_remainder(v, None) + z * z)
     w = prior_log_variance.to(dtype)
-    z = z * (-0.5 * w).exp()
+    # In two factors: a distance far below 1 may meet a deviation that is as small.
+    root = (-0.25 * w).exp()
+    z = z * root * root
     d = v - w
     return 0.5 * (_remainder(d, _lost(v, w, d)) + z * z)
 
