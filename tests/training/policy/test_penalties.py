@@ -130,6 +130,7 @@ class TestBoth:
         found = kind(0.3, 6.0).step(kl, samples=4)
         assert type(found.coefficient) is float
         assert found == kind(0.3, 6.0).step(20.0, samples=4)
+        assert found == kind(0.3, 6.0).step(kl, samples=torch.tensor([1, 1, 0, 1, 1]).sum())
         with pytest.raises(ShapeError, match=r"\(2,\)"):
             kind(0.3, 6.0).step(torch.ones(2), 4)
 

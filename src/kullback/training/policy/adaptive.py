@@ -55,7 +55,7 @@ class AdaptiveKL:
     def __post_init__(self) -> None:
         require_positive(self)
 
-    def step(self, kl: Tensor | float, samples: float, *, group: Any = None) -> AdaptiveKL:
+    def step(self, kl: Tensor | float, samples: Tensor | float, *, group: Any = None) -> AdaptiveKL:
         """The controller after a batch of `samples` whose mean KL was `kl`, in nats.
 
         The more samples, the farther β moves, in the unit of `horizon`: sequences for a batch of

@@ -55,7 +55,9 @@ class PPOPenalty:
             if value <= 1:
                 raise InputError(f"{name}={value}: it is a ratio above 1, such as 1.5 or 2.0")
 
-    def step(self, kl: Tensor | float, samples: float = 1, *, group: Any = None) -> PPOPenalty:
+    def step(
+        self, kl: Tensor | float, samples: Tensor | float = 1, *, group: Any = None
+    ) -> PPOPenalty:
         """The penalty after an update whose mean KL over `samples` was `kl`, in nats.
 
         Where `torch.distributed` is initialised, kl is averaged over the processes of `group`

@@ -14,7 +14,9 @@ from kullback.training.plain import plain_number
 __all__ = ["mean_over_processes"]
 
 
-def mean_over_processes(kl: Tensor | float, samples: float, group: Any) -> tuple[float, float]:
+def mean_over_processes(
+    kl: Tensor | float, samples: Tensor | float, group: Any
+) -> tuple[float, float]:
     """The mean KL weighted by samples, and their number, over the processes of `group`.
 
     Without an initialised `torch.distributed` they are those of this process.
@@ -27,7 +29,7 @@ def mean_over_processes(kl: Tensor | float, samples: float, group: Any) -> tuple
     # A process that raised alone would leave the others waiting: what is wrong travels as NaN.
     wrong, value, count = None, math.nan, math.nan
     try:
-        value, count = _one_number(kl), _positive(samples)
+        value, count = _one_number(kl, "kl"), _positive(samples)
     except InputError as error:
         wrong = error
     mean, number = _gathered(value, count, kl, group)
@@ -46,18 +48,16 @@ def mean_over_processes(kl: Tensor | float, samples: float, group: Any) -> tuple
     return mean, number
 
 
-def _one_number(kl: Tensor | float) -> float:
-    if not isinstance(kl, Tensor):
-        return plain_number(kl, "kl")
-    if kl.numel() != 1:
-        raise ShapeError(
-            f"kl has shape {tuple(kl.shape)}: pass its mean over the batch, one number"
-        )
-    return float(kl.detach())
+def _one_number(x: Tensor | float, name: str) -> float:
+    if not isinstance(x, Tensor):
+        return plain_number(x, name)
+    if x.numel() != 1:
+        raise ShapeError(f"{name} has shape {tuple(x.shape)}: pass one number for the whole batch")
+    return float(x.detach())
 
 
-def _positive(samples: float) -> float:
-    count = plain_number(samples, "samples")
+def _positive(samples: Tensor | float) -> float:
+    count = _one_number(samples, "samples")
     if not (count > 0 and math.isfinite(count)):
         raise InputError(
             f"samples={samples}: it is the positive number of samples that kl is the mean of"
