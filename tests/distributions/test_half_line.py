@@ -8,7 +8,7 @@ import math
 import mpmath as mp
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.distributions import (
@@ -218,6 +218,8 @@ wide_range = st.floats(-4, 4).map(lambda x: 10.0**x)
 
 
 @settings(max_examples=150, deadline=None)
+# Where E 1/X is about to be infinite.
+@example(pair=(Weibull, InverseGamma), numbers=(1.0, 1.000000137244776, 1.0, 1.0))
 @given(pair=st.sampled_from(PAIRS), numbers=st.tuples(*[wide_range] * 4))
 def test_any_two_powers_of_gammas(
     pair: tuple[type[Distribution], type[Distribution]], numbers: tuple[float, ...]

@@ -18,6 +18,7 @@ from kullback.numerics.counts import (
 )
 from kullback.numerics.elementary import (
     length,
+    lost_in_difference,
     magnitude,
     sinhc,
 )
@@ -130,6 +131,7 @@ __all__ = [
     "log_sinhc_curvature",
     "log_sinhc_intercept",
     "log_sinhc_slope",
+    "lost_in_difference",
     "magnitude",
     "make_pair",
     "normal_mass",

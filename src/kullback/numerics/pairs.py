@@ -21,6 +21,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from kullback.numerics.elementary import lost_in_difference
+
 __all__ = [
     "Pair",
     "Space",
@@ -209,12 +211,10 @@ def _ratio_of_logits(a: Tensor, b: Tensor) -> Tensor:
     d = _difference(b, a)
     empty_a, empty_b = a == -torch.inf, b == -torch.inf
     finite_a, finite_b = torch.where(empty_a, 0.0, a), torch.where(empty_b, 0.0, b)
-    # What rounding took from b − a (Knuth's two-sum): it matters where the rows differ by a
-    # large constant and by little else.
-    plain = finite_b - finite_a
-    back = plain - finite_b
-    lost = (finite_b - (plain - back)) - (finite_a + back)
-    ratio = (plain - high) + (lost - low)
+    # What rounding took from b − a matters where the rows differ by a large constant and by
+    # little else.
+    lost = lost_in_difference(finite_b, finite_a)
+    ratio = ((finite_b - finite_a) - high) + (lost - low)
     return torch.where(empty_a | empty_b, d, ratio)
 
 

@@ -79,12 +79,13 @@ def log_law(p: GeneralizedGamma) -> LogLaw:
     trigamma = (1 + width) / a
 
     def moment(m: Tensor) -> Moment:
-        r = m / k
-        finite = a + r > 0
-        r = torch.where(finite, r, 1.0)
-        excess = lgamma_remainder(a + r, a, r)
+        # Not a + m/k, which has lost its digits next to the pole of E 1/X: a Weibull of power 1.
+        r, end = m / k, (a * k + m) / k
+        finite = end > 0
+        r, end = torch.where(finite, r, 1.0), torch.where(finite, end, a + 1)
+        excess = lgamma_remainder(end, a, r)
         skew = torch.where((r == -1) & (a > 9), _inverse_skew(a), excess - 0.5 * r * r * trigamma)
-        return Moment(finite, m * log_s + lgamma_difference(a + r, a, r), excess, skew)
+        return Moment(finite, m * log_s + lgamma_difference(end, a, r), excess, skew)
 
     return LogLaw(
         mean=log_s + torch.digamma(a) / k,

@@ -17,7 +17,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor, peek_interpreter_st
 from torch.autograd import forward_ad
 
 from kullback.errors import DtypeError, NonFiniteError, ShapeError
-from kullback.numerics import compute_dtype, exp_remainder, expm1
+from kullback.numerics import compute_dtype, exp_remainder, expm1, lost_in_difference
 from kullback.training.vae.one_pass import gaussian_kl_in_one_pass
 from kullback.training.vae.reductions import LatentReduction, check_reduction, reduce_latents
 
@@ -129,19 +129,9 @@ def each_gaussian_kl(
     # In two factors: a distance far below 1 may meet a deviation that is as small.
     root = (-0.25 * w).exp()
     z = z * root * root
-    d = v - w
-    return 0.5 * (_remainder(d, _lost(v, w, d)) + z * z)
-
-
-@torch.no_grad()
-def _lost(v: Tensor, w: Tensor, d: Tensor) -> Tensor:
-    """What rounding took from d = v − w (Knuth's two-sum).
-
-    The exponential would make of an error of half a unit in the last place of 20 one of 1e-6.
-    """
-    back = d - v
-    # Not isfinite, of which compiled code makes one number at a time: it took two thirds of the KL.
-    return torch.where(d.abs() < torch.inf, (v - (d - back)) - (w + back), 0.0)
+    # The exponential would make of what rounding took from d, half a unit in the last place of 20,
+    # an error of 1e-6.
+    return 0.5 * (_remainder(v - w, lost_in_difference(v, w)) + z * z)
 
 
 def _remainder(d: Tensor, lost: Tensor | None) -> Tensor:
